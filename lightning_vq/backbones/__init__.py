@@ -1,0 +1,1 @@
+"""Backbones: how ids become scores. Named in configs by full module path."""

@@ -1,0 +1,31 @@
+"""The contract of every backbone."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from lightning_vq.lookup import Lookup
+from lightning_vq.types import Facts, Output, Pairs, TableSpec
+
+
+class Backbone(nn.Module, ABC):
+    """Turns a batch of ids into scores. It declares the id tables that it needs and is handed a lookup of them.
+
+    `__init__` takes hyperparameters only, each kept in an attribute of its name; `prepare` makes what depends on
+    the data. An id's vector comes from `look` alone, never from an `nn.Embedding` of its own.
+    """
+
+    needs: ClassVar[frozenset[str]]  # of {"pairs", "triples", "history", "graph", "features"}
+    dim: int  # width of the quantizable tables
+
+    def prepare(self, facts: Facts) -> None:  # noqa: B027 (most backbones need nothing)
+        """Make what depends on the data: a graph, layers as wide as a vocabulary."""
+
+    @abstractmethod
+    def tables(self) -> dict[str, TableSpec]:
+        """Return the id tables by name."""
+
+    @abstractmethod
+    def forward(self, look: Lookup, batch: Pairs) -> Output:
+        """Score the batch's items, or every item where it names none."""

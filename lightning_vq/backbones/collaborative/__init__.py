@@ -1,0 +1,1 @@
+"""Backbones of collaborative filtering: a user, candidate items, a score each."""

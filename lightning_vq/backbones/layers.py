@@ -1,0 +1,55 @@
+"""Parts that several backbones share: first values of a table, and propagation over a graph."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_vq.types import TableSpec
+
+
+def new_table(spec: TableSpec, rows: int) -> nn.Parameter:
+    """Return a table (rows, D) at the first values that its spec asks for, from the global torch generator."""
+    weight = torch.empty(rows, spec.dim)
+    if spec.init == "xavier":
+        nn.init.xavier_uniform_(weight)
+    else:
+        nn.init.normal_(weight, std=0.01)
+    return nn.Parameter(weight)
+
+
+def symmetric_adjacency(pairs: Tensor, users: int, items: int) -> Tensor:
+    """Return the normalized bipartite adjacency D^-1/2 A D^-1/2 as CSR (users + items, users + items).
+
+    Items follow users. Every distinct pair (E, 2) is one edge each way; a node without edges has an empty row.
+    """
+    user, item = torch.unique(pairs.long(), dim=0).unbind(1)
+    row, column = torch.cat([user, item + users]), torch.cat([item + users, user])
+    size = users + items
+    degree = torch.bincount(row, minlength=size).double()
+    values = (degree[row] * degree[column]).rsqrt().float()
+    order = torch.argsort(row * size + column)
+    starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(row, minlength=size).cumsum(0)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, column[order], values[order], (size, size), check_invariants=False)
+
+
+class _SymmetricProduct(torch.autograd.Function):
+    """A @ x for a constant symmetric A: the gradient is A @ g, with no transposed copy."""
+
+    @staticmethod
+    def forward(ctx: Any, adjacency: Tensor, x: Tensor) -> Tensor:
+        ctx.adjacency = adjacency
+        return adjacency @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.adjacency @ grads[0].contiguous()
+
+
+def propagate(adjacency: Tensor, x: Tensor) -> Tensor:
+    """Return A @ x (N, D) for a symmetric CSR A (N, N), in float32 under autocast too."""
+    with torch.autocast(x.device.type, enabled=False):
+        return _SymmetricProduct.apply(adjacency, x.float() if x.dtype.itemsize < 4 else x)  # type: ignore[no-any-return]

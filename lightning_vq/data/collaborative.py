@@ -1,0 +1,206 @@
+"""CollaborativeData: interactions of users with items, for training with negatives and ranking held-out items.
+
+Shapes: E interactions, U users, N items, B batch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from lightning_vq.data.loaders import BlockLoader, EvalLoader
+from lightning_vq.data.negatives import KnownPairs, generator
+from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
+from lightning_vq.errors import UserError
+from lightning_vq.sources.files import SUFFIXES, read_interactions
+from lightning_vq.sources.interactions import Interactions, core
+from lightning_vq.sources.named import located, named_source
+from lightning_vq.sources.planted import PlantedOptions, planted_interactions
+from lightning_vq.types import EvalBatch, Facts
+
+Protocol = Literal["full", "sampled"]
+EVAL_DRAW = 2  # purpose of the generator
+
+
+class CollaborativeData(LightningDataModule):
+    """Implicit feedback, everything that a step needs resident as tensors.
+
+    Args:
+        source: "planted", a named source (`python -m lightning_vq data list`), or a CSV, TSV or Parquet file.
+        root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
+        columns: for a file, {role: column} with roles user, item, timestamp, rating, split.
+        min_rating: for a file, keep rows rated at least this.
+        duplicates: for a file, what to do with a (user, item) that stands twice.
+        min_user, min_item: drop users and items with fewer interactions, until nothing changes.
+        split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
+        ratio: shares of train, dev and test for split=ratio.
+        batch_size: positives of a mini-batch, on each rank (B).
+        negatives: uniform negatives per positive, never among the user's training items.
+        block: mini-batches that one training_step walks through.
+        eval_protocols: "full" ranks all items but those the user trained on; "sampled" ranks against uniform
+            negatives that the user never touched, stored with the source or drawn once by eval_seed.
+        val_protocols: the protocols of validation during training (fewer are faster).
+        eval_negatives: of the sampled protocol.
+        eval_seed: of the drawn evaluation negatives and of split=ratio.
+        eval_memory_mib: size that a block of (users x items) scores may take.
+        seed: of training order and negatives.
+        planted: what the planted world looks like.
+    """
+
+    def __init__(
+        self,
+        source: str = "planted",
+        root: str | None = None,
+        columns: dict[str, str] | None = None,
+        min_rating: float | None = None,
+        duplicates: Literal["refuse", "first", "last"] = "refuse",
+        min_user: int = 1,
+        min_item: int = 1,
+        split: Split = "auto",
+        ratio: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        batch_size: int = 1024,
+        negatives: int = 1,
+        block: int = 16,
+        eval_protocols: Sequence[Protocol] = ("full", "sampled"),
+        val_protocols: Sequence[Protocol] = ("full", "sampled"),
+        eval_negatives: int = 99,
+        eval_seed: int = 0,
+        eval_memory_mib: int = 64,
+        seed: int = 0,
+        planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("negatives", negatives), ("block", block)):
+            if value < 1:
+                raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
+        self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
+        self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
+        self.split, self.ratio = split, ratio
+        self.batch_size, self.negatives, self.block = batch_size, negatives, block
+        self.eval_protocols, self.val_protocols = eval_protocols, val_protocols
+        self.eval_negatives, self.eval_seed, self.eval_memory_mib = eval_negatives, eval_seed, eval_memory_mib
+        self.seed, self.planted = seed, planted
+        self.raw: Interactions | None = None
+        self.before: tuple[int, int, int] = (0, 0, 0)  # interactions, users, items before filtering
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> Interactions:
+        """Read the source, unfiltered."""
+        if self.source == "planted":
+            return planted_interactions(self.planted)
+        if self.source.endswith(SUFFIXES):
+            return read_interactions(Path(self.source), self.columns, self.min_rating, self.duplicates)
+        source = named_source(self.source)
+        return source.read(located(source, self.root))
+
+    def prepare_data(self) -> None:
+        if self.source != "planted" and not self.source.endswith(SUFFIXES):
+            located(named_source(self.source), self.root)  # downloads on one process only
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.raw is not None:
+            return
+        raw = self.read()
+        self.before = (len(raw.users), len(raw.user_ids), len(raw.item_ids))
+        raw = core(raw, self.min_user, self.min_item)
+        parts = split_interactions(raw, self.split, self.ratio, self.eval_seed)
+        self.raw = raw
+        self.user_count, self.item_count = len(raw.user_ids), len(raw.item_ids)
+        order = np.lexsort((raw.items, raw.users))  # by user, which makes negatives cheap to check
+        users, items, parts = (torch.from_numpy(a[order]) for a in (raw.users, raw.items, parts))
+        self.parts = {p: (users[parts == p], items[parts == p]) for p in (TRAIN, DEV, TEST)}
+        for part, name in ((TRAIN, "train"), (DEV, "dev"), (TEST, "test")):
+            if not len(self.parts[part][0]):
+                raise UserError(f"{raw.where}: the {name} part is empty")
+        self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where)
+        self.all_known = KnownPairs(users, items, self.item_count, raw.where)
+        self._starts = {
+            p: torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(u, minlength=self.user_count).cumsum(0)])
+            for p, (u, _) in self.parts.items()
+        }
+        self._sampled: dict[int, Tensor] = {}
+
+    def facts(self) -> Facts:
+        """Return what a model must know before its tables exist."""
+        users, items = self.parts[TRAIN]
+        return Facts(
+            rows={"user": self.user_count, "item": self.item_count},
+            counts={
+                "user": torch.bincount(users, minlength=self.user_count),
+                "item": torch.bincount(items, minlength=self.item_count),
+            },
+            provides=("pairs", "graph"),
+            pairs=torch.stack([users, items], dim=1).int(),
+        )
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> BlockLoader:
+        rank, world = self._rank()
+        return BlockLoader(
+            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, self.seed, rank, world
+        )
+
+    def val_dataloader(self) -> EvalLoader:
+        return self._held_out(DEV, self.val_protocols)
+
+    def test_dataloader(self) -> EvalLoader:
+        return self._held_out(TEST, self.eval_protocols)
+
+    def predict_dataloader(self) -> EvalLoader:
+        """Every user once, with the items of train and dev masked, so that lists can be held against test."""
+
+        def make(rows: Tensor) -> EvalBatch:
+            return EvalBatch(rows, rows, rows, self._seen(rows, (TRAIN, DEV)), None)
+
+        return EvalLoader(self.user_count, self._rows_in_memory(), make, *self._rank())
+
+    def _held_out(self, part: int, protocols: Sequence[Protocol]) -> EvalLoader:
+        users, items = self.parts[part]
+        sampled = self.sampled_negatives(part) if "sampled" in protocols else None
+
+        def make(rows: Tensor) -> EvalBatch:
+            seen = self._seen(users[rows], (TRAIN,)) if "full" in protocols else None
+            return EvalBatch(rows, users[rows], items[rows], seen, None if sampled is None else sampled[rows])
+
+        return EvalLoader(len(users), self._rows_in_memory(), make, *self._rank())
+
+    def sampled_negatives(self, part: int) -> Tensor:
+        """Return the negatives (M, 99) of each held-out interaction of a part, stored or drawn by eval_seed."""
+        if part not in self._sampled:
+            assert self.raw is not None
+            users, _ = self.parts[part]
+            stored = self.raw.negatives.get({DEV: "dev", TEST: "test"}[part])
+            if stored is None:
+                draw = generator(self.eval_seed, EVAL_DRAW, part)
+                self._sampled[part] = self.all_known.negatives(users, self.eval_negatives, draw)
+            else:
+                order = np.argsort(stored[0], kind="stable")
+                if not np.array_equal(stored[0][order], users.numpy()):
+                    raise UserError(f"{self.raw.where}: stored negatives are not of the users of the split")
+                self._sampled[part] = torch.from_numpy(stored[1][order])
+        return self._sampled[part]
+
+    def _seen(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return (row, item) of what users (B,) interacted with in some parts."""
+        rows, items = [], []
+        for part in parts:
+            starts = self._starts[part]
+            lengths = starts[users + 1] - starts[users]
+            row = torch.arange(len(users)).repeat_interleave(lengths)
+            within = torch.arange(len(row)) - (lengths.cumsum(0) - lengths)[row]
+            rows.append(row)
+            items.append(self.parts[part][1][starts[users][row] + within])
+        return torch.cat(rows), torch.cat(items)
+
+    def _rows_in_memory(self) -> int:
+        return max(1, (self.eval_memory_mib << 20) // (4 * self.item_count))
+
+    def _rank(self) -> tuple[int, int]:
+        trainer: Any = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

@@ -1,0 +1,81 @@
+"""One step's view of the id tables, through their quantizers.
+
+A backbone never holds an `nn.Embedding` for an id: it asks the lookup, so that no score path can go around the
+quantizer. Shapes: N rows, D dim, (...) ids of any shape, L levels.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from lightning_vq.quantizers.base import Quantizer
+
+T = TypeVar("T")
+
+
+class Lookup:
+    """Vectors of tables for one training step, or for one evaluation epoch under no_grad.
+
+    Within a call each distinct id is searched once and its losses are weighted by its occurrences; the losses of
+    several calls are averaged by rows. `all` takes the whole table with equal weights.
+    """
+
+    def __init__(self, tables: Mapping[str, Tensor], quantizers: Mapping[str, Quantizer]) -> None:
+        self._tables = tables
+        self._quantizers = quantizers
+        self._whole: dict[str, Tensor] = {}
+        self._once: dict[str, object] = {}
+        self._losses: dict[str, list[tuple[Tensor, Tensor, int]]] = {}
+
+    def __call__(self, name: str, ids: Tensor) -> Tensor:
+        """Return the vectors (..., D) of ids (...)."""
+        if name in self._whole:
+            return embedding(ids, self._whole[name])
+        if name not in self._quantizers:
+            return embedding(ids, self._tables[name])
+        distinct, inverse, occurrences = torch.unique(ids, return_inverse=True, return_counts=True)
+        return embedding(inverse, self._quantize(name, distinct, occurrences))
+
+    def all(self, name: str) -> Tensor:
+        """Return the whole table (N, D), quantized once per step; call it before any `look(name, ids)`."""
+        if name not in self._whole:
+            if name in self._losses:
+                raise RuntimeError(f"look.all({name!r}) must come before look({name!r}, ids) in a step")
+            if name in self._quantizers:
+                ids = torch.arange(len(self._tables[name]), device=self._tables[name].device)
+                self._whole[name] = self._quantize(name, ids, None)
+            else:
+                self._whole[name] = self._tables[name]
+        return self._whole[name]
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` returned when `key` was first asked for in this step (a graph's propagation)."""
+        if key not in self._once:
+            self._once[key] = make()
+        return self._once[key]  # type: ignore[return-value]
+
+    def codes(self, name: str, ids: Tensor) -> Tensor:
+        """Return the codes (..., L) of ids (...); no gradient, no loss."""
+        return self._quantizers[name].encode(embedding(ids, self._tables[name]), ids)
+
+    def losses(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
+        calls = self._losses.get(name)
+        if not calls:  # an idle quantizer still takes part in the graph: DDP waits for all of its parameters
+            nothing = torch.stack([0.0 * p.sum() for p in self._quantizers[name].parameters()]).sum()
+            return nothing, nothing
+        rows = sum(n for _, _, n in calls)
+        return sum(c for c, _, _ in calls) / rows, sum(m for _, m, _ in calls) / rows  # type: ignore[return-value]
+
+    def _quantize(self, name: str, ids: Tensor, weights: Tensor | None) -> Tensor:
+        quantizer, vectors = self._quantizers[name], embedding(ids, self._tables[name])
+        made = quantizer(vectors, ids)
+        if torch.is_grad_enabled():
+            codebook, commitment, rows = made.codebook, made.commitment, len(ids)
+            if weights is not None:
+                codebook, commitment, rows = codebook * weights, commitment * weights, int(weights.sum())
+            self._losses.setdefault(name, []).append((codebook.sum(), commitment.sum(), rows))
+        return quantizer.combine(vectors, made.vectors)

@@ -1,0 +1,234 @@
+"""Recommender: owns the id tables, the quantizers on them, and the one training step of every family."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.layers import new_table
+from lightning_vq.errors import UserError
+from lightning_vq.lookup import Lookup
+from lightning_vq.quantizers.base import Quantizer
+from lightning_vq.specs import construct, describe
+from lightning_vq.types import Block, Facts, Output, Pairs, Table, TableSpec
+
+
+@runtime_checkable
+class LossHook(Protocol):
+    """A callback that adds loss terms to every training step."""
+
+    def losses(self, module: "Recommender", look: Lookup, output: Output) -> dict[str, Tensor]:
+        """Return weighted scalar terms by name, summed into the loss and logged as `loss/<name>`."""
+        ...
+
+
+@runtime_checkable
+class HasFacts(Protocol):
+    """A datamodule that tells what a model must know before its tables exist."""
+
+    def facts(self) -> Facts: ...
+
+
+class Recommender(LightningModule, ABC):
+    """Backbone + id tables + quantizers.
+
+    Args:
+        backbone: how ids become scores.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term on tables and backbone weights; never on biases, codes or quantized vectors.
+        clip: largest gradient norm, or none.
+    """
+
+    def __init__(
+        self, backbone: Backbone, lr: float = 1e-3, weight_decay: float = 0.0, clip: float | None = None
+    ) -> None:
+        super().__init__()
+        # Blocks of mini-batches per training_step need it: Lightning's own cost per step is 0.5 ms.
+        self.automatic_optimization = False
+        self.backbone, self.lr, self.weight_decay, self.clip = backbone, lr, weight_decay, clip
+        self.facts: Facts | None = None
+        self.specs: dict[str, TableSpec] = {}
+        self.tables = nn.ParameterDict()
+        self.quantizers = nn.ModuleDict()
+        self._random_state: Tensor | None = None
+
+    # -- what a family says ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(self, output: Output) -> Tensor:
+        """Return the task's loss of one mini-batch, a mean over its rows."""
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def build(self, facts: Facts) -> None:
+        """Make the tables from the facts of the data. A second call checks that the facts agree."""
+        if self.facts is not None:
+            if self.facts.rows != facts.rows:
+                raise UserError(f"the model was built for {self.facts.rows}, but the data has {facts.rows}")
+            return
+        missing = self.backbone.needs - set(facts.provides)
+        if missing:
+            raise UserError(
+                f"{type(self.backbone).__name__} needs {sorted(missing)}, but the data provides {list(facts.provides)}"
+            )
+        self.facts = facts
+        self.backbone.prepare(facts)
+        self.specs = self.backbone.tables()
+        for name, spec in self.specs.items():
+            self.tables[name] = new_table(spec, facts.rows[spec.vocab])
+
+    def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
+        """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
+
+        Raises:
+            UserError: another quantizer is on the table already, or the spec names no Quantizer.
+        """
+        if name in self.quantizers:
+            here = describe(self.quantizers[name])
+            if here != spec:
+                raise UserError(f"table {name!r} carries {here}, which is not the {spec} asked for")
+            return
+        quantizer = construct(spec, Quantizer)
+        if start:
+            assert self.facts is not None
+            # Its own random stream: a run with a quantizer sees the same tables and negatives as one without.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(torch.initial_seed() + 1 + list(self.specs).index(name))
+                quantizer.start(Table(self.tables[name].detach(), self.facts.counts[self.specs[name].vocab]))
+        self.quantizers[name] = quantizer.to(self.tables[name].device)
+
+    def lookup(self) -> Lookup:
+        """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
+        return Lookup(self.tables, self.quantizers)  # type: ignore[arg-type]
+
+    def setup(self, stage: str) -> None:
+        source = getattr(self.trainer, "datamodule", None)
+        if isinstance(source, HasFacts):
+            self.build(source.facts())
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        decayed = [self.tables[n] for n, spec in self.specs.items() if spec.decay]
+        plain = [self.tables[n] for n, spec in self.specs.items() if not spec.decay]
+        for parameter in self.backbone.parameters():
+            (decayed if parameter.ndim > 1 else plain).append(parameter)
+        plain.extend(self.quantizers.parameters())
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, fused=True)
+
+    def training_step(self, block: Block, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        hooks = [c for c in self.trainer.callbacks if isinstance(c, LossHook)]  # type: ignore[attr-defined]
+        sums: dict[str, Tensor] = {}
+        batches = block.batches()
+        for batch in batches:
+            terms = self.step_losses(batch, hooks)
+            optimizer.zero_grad()
+            self.manual_backward(torch.stack(list(terms.values())).sum())
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+            optimizer.step()
+            for name, value in terms.items():
+                part = value.detach() * len(batch.users)
+                sums[name] = sums[name] + part if name in sums else part
+        rows = len(block.pairs.users)
+        means = {name: value / rows for name, value in sums.items()}
+        if not all(torch.isfinite(value) for value in means.values()):
+            raise UserError(f"training diverged: {self._broken(means)}; try a lower model.init_args.lr (now {self.lr})")
+        self.log_dict(
+            {f"loss/{name}": value for name, value in means.items()}, on_step=False, on_epoch=True, batch_size=rows
+        )
+
+    def step_losses(self, batch: Pairs, hooks: list[LossHook]) -> dict[str, Tensor]:
+        """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
+        look = self.lookup()
+        output = self.backbone(look, batch)
+        terms = {"task": self.loss(output)}
+        for hook in hooks:
+            terms |= hook.losses(self, look, output)
+        return terms
+
+    def _broken(self, means: dict[str, Tensor]) -> str:
+        for name, parameter in self.named_parameters():
+            if not torch.isfinite(parameter).all():
+                return f"parameter {name!r} holds NaN or infinity"
+        return f"loss terms are { {n: float(v) for n, v in means.items()} }"
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.facts is not None
+        checkpoint["lightning_vq"] = {
+            "facts": self.facts._asdict(),
+            "module": {k: v for k, v in describe(self)["init_args"].items() if k != "backbone"},
+            "backbone": describe(self.backbone),
+            "quantizers": {name: describe(q) for name, q in self.quantizers.items()},
+            "random_state": torch.get_rng_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build and attach from the checkpoint, before its weights are loaded strictly."""
+        saved = _saved_part(checkpoint)
+        theirs, ours = saved["backbone"], describe(self.backbone)
+        if theirs != ours:
+            raise UserError(f"the checkpoint holds the backbone {theirs}, not the configured {ours}")
+        missing = sorted(set(self.quantizers) - set(saved["quantizers"]))
+        if missing:
+            raise UserError(
+                f"the checkpoint has no quantizer on {missing}: it is of another model "
+                "(use --quantization.quantizers={} for its plain base)"
+            )
+        self.build(Facts(**saved["facts"]))
+        for name, spec in saved["quantizers"].items():
+            if name not in self.specs:
+                raise UserError(f"the checkpoint quantizes the table {name!r}, which the backbone does not have")
+            self.attach(name, spec, start=False)
+        self._random_state = saved["random_state"]
+
+    def on_train_start(self) -> None:
+        if self._random_state is not None:
+            torch.set_rng_state(self._random_state.cpu())
+            self._random_state = None
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = "cpu") -> Self:  # type: ignore[override]
+        """Open a checkpoint alone: no config, no data, no pickle."""
+        checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
+        saved = _saved_part(checkpoint)
+        module = cls(backbone=construct(saved["backbone"], Backbone), **saved["module"])
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()
+
+
+def _saved_part(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    if "lightning_vq" not in checkpoint:
+        raise UserError("the checkpoint was not written by lightning_vq (no 'lightning_vq' entry)")
+    return checkpoint["lightning_vq"]
+
+
+def checked_checkpoint(path: Path) -> Path:
+    """Return the path if it holds a readable checkpoint of ours.
+
+    Raises:
+        UserError: there is none, it is cut off, or it is something else.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise UserError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    saved = _saved_part(checkpoint)
+    construct(saved["backbone"], Backbone)
+    for spec in saved["quantizers"].values():
+        construct(spec, Quantizer)
+    return path
+
+

@@ -1,0 +1,1 @@
+"""Where interactions come from: named data sets, a user's own files, the planted world. No torch, no Lightning."""

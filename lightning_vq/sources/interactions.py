@@ -1,0 +1,120 @@
+"""Raw interactions as every source gives them, checked row by row before anything is made of them.
+
+Shapes: E interactions, U users, N items.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lightning_vq.errors import UserError
+
+Array = np.ndarray[Any, Any]
+
+
+class Interactions(NamedTuple):
+    """Interactions in the order of their source, with ids mapped to 0..U-1 and 0..N-1 by first appearance."""
+
+    where: str  # file they come from, for messages
+    user_ids: pa.Array  # (U,) original ids
+    item_ids: pa.Array  # (N,) original ids
+    users: Array  # (E,) int64
+    items: Array  # (E,) int64
+    order: Array | None  # (E,) what sorts a user's history; ties go by row
+    split: Array | None  # (E,) of "train", "dev", "test", where the source fixes it
+    row_number: Array  # (E,) line in the file, for messages
+    negatives: dict[str, tuple[Array, Array]] = {}  # "dev", "test": users (M,) and their stored negatives (M, 99)
+    item_categories: dict[str, Array] = {}  # known truth about items, (N,) per level, coarse last
+    user_categories: dict[str, Array] = {}
+
+
+def from_columns(
+    where: str,
+    user: pa.ChunkedArray,
+    item: pa.ChunkedArray,
+    order: pa.ChunkedArray | None,
+    split: pa.ChunkedArray | None,
+    row_number: Array,
+) -> Interactions:
+    """Map ids to contiguous integers.
+
+    Raises:
+        UserError: no rows, a missing id, or the same (user, item) twice.
+    """
+    if len(user) == 0:
+        raise UserError(f"{where}: no interactions")
+    encoded = {}
+    for name, column in (("user", user), ("item", item)):
+        if column.null_count:
+            row = row_number[np.flatnonzero(pc.is_null(column).to_numpy())[0]]
+            raise UserError(f"{where}, row {row}: the {name} is missing")
+        dictionary = pc.dictionary_encode(column).combine_chunks()
+        encoded[name] = (dictionary.dictionary, dictionary.indices.to_numpy().astype(np.int64))
+    (user_ids, users), (item_ids, items) = encoded["user"], encoded["item"]
+    _refuse_duplicates(where, users * len(item_ids) + items, row_number, lambda i: (user[i].as_py(), item[i].as_py()))
+    return Interactions(
+        where, user_ids, item_ids, users, items,
+        None if order is None else order.to_numpy(),
+        None if split is None else split.to_numpy(zero_copy_only=False),
+        row_number,
+    )  # fmt: skip
+
+
+def _refuse_duplicates(where: str, keys: Array, rows: Array, name: Callable[[int], tuple[Any, Any]]) -> None:
+    order = np.argsort(keys, kind="stable")
+    again = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    if len(again):
+        second, first = order[again[0] + 1], order[again[0]]
+        user, item = name(int(second))
+        raise UserError(
+            f"{where}, row {rows[second]}: user {user!r} and item {item!r} stand in row {rows[first]} already "
+            f"({len(again)} such rows); keep one row a pair, or set --data.init_args.duplicates=first (or last)"
+        )
+
+
+def select(raw: Interactions, keep: Array) -> Interactions:
+    """Return the rows of a mask (E,), ids mapped anew; truth and stored negatives follow their entities."""
+    users, items = raw.users[keep], raw.items[keep]
+    kept_users, new_users = np.unique(users, return_inverse=True)
+    kept_items, new_items = np.unique(items, return_inverse=True)
+    if raw.negatives and (len(kept_users) < len(raw.user_ids) or len(kept_items) < len(raw.item_ids)):
+        raise UserError(f"{raw.where}: rows cannot be dropped from a source that stores its negatives")
+    return raw._replace(
+        user_ids=raw.user_ids.take(pa.array(kept_users)),
+        item_ids=raw.item_ids.take(pa.array(kept_items)),
+        users=new_users,
+        items=new_items,
+        order=None if raw.order is None else raw.order[keep],
+        split=None if raw.split is None else raw.split[keep],
+        row_number=raw.row_number[keep],
+        item_categories={k: v[kept_items] for k, v in raw.item_categories.items()},
+        user_categories={k: v[kept_users] for k, v in raw.user_categories.items()},
+    )
+
+
+def core(raw: Interactions, least_user: int, least_item: int) -> Interactions:
+    """Drop users and items with fewer interactions, repeatedly until nothing changes.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    while True:
+        keep = (np.bincount(raw.users)[raw.users] >= least_user) & (np.bincount(raw.items)[raw.items] >= least_item)
+        if keep.all():
+            return raw
+        if not keep.any():
+            raise UserError(
+                f"{raw.where}: no interaction is left with min_user={least_user} and min_item={least_item}"
+            )
+        raw = select(raw, keep)
+
+
+def deduplicated(table: pa.Table, keep: str) -> pa.Table:
+    """Return the table with the "first" or "last" row of each (user, item), in the table's order."""
+    rows = table.select(["user", "item"]).append_column("row", pa.array(np.arange(len(table))))
+    aggregate = "min" if keep == "first" else "max"
+    chosen = rows.group_by(["user", "item"]).aggregate([("row", aggregate)])[f"row_{aggregate}"].to_numpy()
+    return table.take(pa.array(np.sort(chosen)))

@@ -1,0 +1,182 @@
+"""Data sets known by name: what they are, where they come from, how their files become interactions."""
+
+import gzip
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lightning_vq.errors import UserError, nearest
+from lightning_vq.sources.download import Remote, download, unpack_checked
+from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
+from lightning_vq.sources.interactions import Interactions
+
+ROOT_VARIABLE = "LIGHTNING_VQ_DATA"
+
+
+class Source(NamedTuple):
+    """A named data set."""
+
+    name: str
+    about: str
+    licence: str
+    remotes: tuple[Remote, ...]
+    unpack: Callable[[Path, Path], None]
+    read: Callable[[Path], Interactions]
+    counts: tuple[int, int, int]  # interactions, users, items of the data set as published
+
+
+def data_root(root: str | None) -> Path:
+    """Return the folder of named sources: the one given, else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq."""
+    return Path(root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "lightning_vq")
+
+
+def named_source(name: str) -> Source:
+    """Return the source of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    for source in SOURCES:
+        if source.name == name:
+            return source
+    names = ["planted", *(s.name for s in SOURCES)]
+    raise UserError(f"there is no source {name!r}{nearest(name, names)} (or a file: .csv, .tsv, .parquet)")
+
+
+def located(source: Source, root: str | None) -> Path:
+    """Return the folder of a source, downloading it where it is not on disk."""
+    folder = data_root(root) / source.name
+    if not folder.is_dir():
+        download(source.name, source.licence, source.remotes, source.unpack, folder)
+    return folder
+
+
+def from_local_files(source: Source, fetched: Path, root: str | None) -> Path:
+    """Make a source's folder from official files that the user fetched herself."""
+    folder = data_root(root) / source.name
+    if folder.exists():
+        raise UserError(f"{folder} exists already")
+    for remote in source.remotes:
+        if not (fetched / remote.name).is_file():
+            raise UserError(f"{fetched} has no {remote.name} (from {remote.url})")
+    made = folder.with_name(f".{source.name}-made")
+    made.mkdir(parents=True)
+    unpack_checked(source.name, source.unpack, fetched, made)
+    os.replace(made, folder)
+    return folder
+
+
+def read_movielens(folder: Path) -> Interactions:
+    """Read ml-100k or ml-1m. Where a leave-one-out split with stored negatives lies beside it, that one is used."""
+    raw = read_interactions(folder / "interactions.csv.gz")
+    if not (folder / "leave_one_out.csv.gz").is_file():
+        return raw
+    held = read_table(folder / "leave_one_out.csv.gz")
+    keys = raw.users * len(raw.item_ids) + raw.items
+    where = str(folder / "leave_one_out.csv.gz")
+    users = ids_to_rows(raw.user_ids, held["user"], where, "user")
+    items = ids_to_rows(raw.item_ids, held["item"], where, "item")
+    split = np.full(len(keys), "train", dtype=object)
+    position = np.argsort(keys)
+    split[position[np.searchsorted(keys, users * len(raw.item_ids) + items, sorter=position)]] = held["split"].to_numpy()
+    return raw._replace(split=split, negatives=read_negatives(folder / "leave_one_out_negatives.csv.gz", raw))
+
+
+def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read stored negatives (user, split, ids joined by spaces); repeats are kept, since each counts."""
+    table = read_table(path)
+    stored = {}
+    for part in ("dev", "test"):
+        rows = table.filter(pc.equal(table["split"], part))
+        lists = pc.split_pattern(rows["negatives"], " ").combine_chunks()
+        lengths = np.unique(np.diff(lists.offsets.to_numpy()))
+        if len(lengths) != 1:
+            raise UserError(f"{path}: the {part} rows hold {lengths.tolist()} negatives; all must hold as many")
+        items = ids_to_rows(raw.item_ids, pa.chunked_array([lists.flatten()]), str(path), "item")
+        stored[part] = (ids_to_rows(raw.user_ids, rows["user"], str(path), "user"), items.reshape(-1, lengths[0]))
+    return stored
+
+
+def read_grocery(folder: Path) -> Interactions:
+    """Read ReChorus' Grocery_and_Gourmet_Food with its own leave-one-out split."""
+    raw = read_interactions(folder / "interactions.csv.gz")
+    negatives = folder / "negatives.csv.gz"
+    return raw._replace(negatives=read_negatives(negatives, raw)) if negatives.is_file() else raw
+
+
+def _write(path: Path, header: str, rows: Iterable[str]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.write(header + "\n")
+        file.writelines(row + "\n" for row in rows)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def unpack_ml_100k(fetched: Path, made: Path) -> None:
+    with zipfile.ZipFile(fetched / "ml-100k.zip") as archive:
+        ratings = archive.read("ml-100k/u.data").decode().splitlines()
+        items = archive.read("ml-100k/u.item").decode("latin-1").splitlines()
+        genres = [line.split("|")[0] for line in archive.read("ml-100k/u.genre").decode().splitlines() if line]
+    _write(made / "interactions.csv.gz", "user,item,rating,timestamp", (line.replace("\t", ",") for line in ratings))
+    rows = (line.split("|") for line in items)
+    _write(
+        made / "items.csv.gz", "item,title,genres",
+        (f"{r[0]},{_quoted(r[1])},{'|'.join(g for g, flag in zip(genres, r[5:]) if flag == '1')}" for r in rows),
+    )  # fmt: skip
+
+
+def unpack_ml_1m(fetched: Path, made: Path) -> None:
+    with zipfile.ZipFile(fetched / "ml-1m.zip") as archive:
+        ratings = archive.read("ml-1m/ratings.dat").decode().splitlines()
+        items = archive.read("ml-1m/movies.dat").decode("latin-1").splitlines()
+    _write(made / "interactions.csv.gz", "user,item,rating,timestamp", (line.replace("::", ",") for line in ratings))
+    rows = (line.split("::") for line in items)
+    _write(made / "items.csv.gz", "item,title,genres", (f"{r[0]},{_quoted(r[1])},{r[2]}" for r in rows))
+
+
+def unpack_grocery(fetched: Path, made: Path) -> None:
+    interactions, negatives = [], []
+    for part in ("train", "dev", "test"):
+        header, *lines = (fetched / f"{part}.csv").read_text().splitlines()
+        names = header.split("\t")
+        for line in lines:
+            row = dict(zip(names, line.split("\t"), strict=True))
+            interactions.append(f"{row['user_id']},{row['item_id']},{row['time']},{part}")
+            if "neg_items" in row:
+                items = row["neg_items"].strip("[]").replace(",", "").split()
+                negatives.append(f"{row['user_id']},{part},{' '.join(items)}")
+    _write(made / "interactions.csv.gz", "user,item,timestamp,split", interactions)
+    if negatives:
+        _write(made / "negatives.csv.gz", "user,split,negatives", negatives)
+
+
+_GROCERY = "https://raw.githubusercontent.com/THUwangcy/ReChorus/master/data/Grocery_and_Gourmet_Food/"
+
+SOURCES = (
+    Source(
+        "ml-100k", "MovieLens 100K: 943 users rate 1,682 films, 1997-98",
+        "research use, no redistribution (GroupLens)",
+        (Remote("https://files.grouplens.org/datasets/movielens/ml-100k.zip", "0e33842e24a9c977be4e0107933c0723"),),
+        unpack_ml_100k, read_movielens, (100_000, 943, 1_682),
+    ),
+    Source(
+        "ml-1m", "MovieLens 1M: 6,040 users rate 3,706 films, 2000-03",
+        "research use, no redistribution (GroupLens)",
+        (Remote("https://files.grouplens.org/datasets/movielens/ml-1m.zip", "c4d9eecfca2ab87c1945afe126590906"),),
+        unpack_ml_1m, read_movielens, (1_000_209, 6_040, 3_706),
+    ),
+    Source(
+        "amazon-grocery", "Amazon Grocery and Gourmet Food, 5-core, with ReChorus' leave-one-out split",
+        "no data licence was published (Amazon reviews, J. McAuley; split by ReChorus)",
+        tuple(Remote(_GROCERY + f"{part}.csv") for part in ("train", "dev", "test")),
+        unpack_grocery, read_grocery, (151_254, 14_681, 8_713),
+    ),
+)  # fmt: skip
