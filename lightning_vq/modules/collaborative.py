@@ -39,7 +39,8 @@ class CollaborativeFiltering(Recommender):
     ) -> None:
         super().__init__(backbone, lr, weight_decay, clip)
         self.ks, self.top_k = tuple(ks), top_k
-        self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way or last done
+        self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way
+        self.results: dict[str, tuple[Tensor, Tensor]] = {}  # cases and ranks by protocol, of the last stage done
         self._look: Lookup | None = None
 
     def loss(self, output: Output) -> Tensor:
@@ -82,8 +83,8 @@ class CollaborativeFiltering(Recommender):
 
     def _finish(self, stage: str) -> None:
         self._look = None
-        for protocol, metric in self.ranks.items():
-            _, ranks = metric.compute()
+        self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
+        for protocol, (_, ranks) in self.results.items():
             values = {f"{stage}/hr@{k}/{protocol}": hit_ratio(ranks, k).mean() for k in self.ks}
             values |= {f"{stage}/ndcg@{k}/{protocol}": ndcg(ranks, k).mean() for k in self.ks}
             self.log_dict(values)

@@ -1,0 +1,107 @@
+"""What a finished run leaves in its folder: metrics.json, id maps, per-user metrics, trees, figures."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+import lightning_vq
+from lightning_vq.callbacks.history import History
+from lightning_vq.callbacks.usage import codes_used
+from lightning_vq.data.collaborative import CollaborativeData
+from lightning_vq.data.splits import TEST
+from lightning_vq.metrics import hit_ratio, ndcg
+from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.runs import write_json, write_parquet
+from lightning_vq.tree import code_paths, recovery, write_tree
+
+
+class Artifacts(Callback):
+    """Writes id maps when training starts, and the rest when `fit` asks for it after the test.
+
+    Args:
+        folder: of the run.
+        history: of the same run.
+        monitor: validation metric that chooses the best epoch.
+        seed: for the record.
+    """
+
+    def __init__(self, folder: Path, history: History, monitor: str, seed: Any) -> None:
+        self.folder, self.history, self.monitor, self.seed = folder, history, monitor, seed
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero and isinstance(data, CollaborativeData):
+            assert data.raw is not None
+            for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
+                write_parquet(self.folder / "vocab" / f"{vocab}.parquet", {"id": ids, "row": pa.array(range(len(ids)))})
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero and self.history.rows:
+            write_json(self.folder / "metrics.json", {"state": "stopped", **self._training(pl_module)})
+
+    def _training(self, module: LightningModule) -> dict[str, Any]:
+        validated = [row for row in self.history.rows if self.monitor in row]
+        best = max(validated, key=lambda row: row[self.monitor]) if validated else {}
+        return {
+            "version": lightning_vq.__version__,
+            "seed": self.seed,
+            "monitor": self.monitor,
+            "device": str(module.device),
+            "threads": torch.get_num_threads(),
+            "epochs": len(self.history.rows),
+            "train_seconds": self.history.seconds,
+            "samples_per_second": self.history.samples_per_second(),
+            "best": best,
+            "final": self.history.rows[-1] if self.history.rows else {},
+        }
+
+    def write(
+        self, module: CollaborativeFiltering, data: CollaborativeData, test: dict[str, float], started: float
+    ) -> dict[str, Any]:
+        """Write everything and return the content of metrics.json.
+
+        Args:
+            module: at its best epoch, just tested.
+            data: that it was tested on.
+            test: metrics of the test.
+            started: time.time() of the start of the command.
+        """
+        assert data.raw is not None
+        summary = {"state": "finished", **self._training(module), "test": test}
+        summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
+        summary["recovery"] = {}
+        for table in module.quantizers:
+            vocab = module.specs[table].vocab
+            ids, truth = {
+                "user": (data.raw.user_ids, data.raw.user_categories),
+                "item": (data.raw.item_ids, data.raw.item_categories),
+            }[vocab]
+            codes, distance = code_paths(module, table)
+            write_tree(self.folder / "tree", table, ids, codes, distance)
+            summary["recovery"][table] = recovery(codes, truth)
+        write_parquet(self.folder / "test_users.parquet", per_case(module, data))
+        summary["seconds"] = time.time() - started
+        write_json(self.folder / "metrics.json", summary)
+        return summary
+
+
+def per_case(module: CollaborativeFiltering, data: CollaborativeData) -> dict[str, Any]:
+    """Return columns of every test case: user, item (original ids), rank and metrics by protocol."""
+    assert data.raw is not None
+    users, items = data.parts[TEST]
+    columns: dict[str, Any] = {
+        "user": data.raw.user_ids.take(pa.array(users.numpy())),
+        "item": data.raw.item_ids.take(pa.array(items.numpy())),
+    }
+    for protocol, (cases, ranks) in module.results.items():
+        assert len(cases) == len(users)
+        ranks = ranks.cpu()
+        columns[f"rank/{protocol}"] = ranks.numpy()
+        for k in module.ks:
+            columns[f"hr@{k}/{protocol}"] = hit_ratio(ranks, k).numpy()
+            columns[f"ndcg@{k}/{protocol}"] = ndcg(ranks, k).numpy()
+    return columns

@@ -1,0 +1,49 @@
+"""The first Ctrl-C (or SIGTERM) finishes the block at hand and saves; the second aborts at once."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Interrupt(Callback):
+    """Saves `last.ckpt` at the border of a block and leaves, so that a resumed run goes on bit for bit.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping after this block; once more aborts at once", file=sys.stderr, flush=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        asked = self.asked
+        if trainer.world_size > 1:  # all ranks leave at the same block
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            self.asked = True
+            trainer.save_checkpoint(self.folder / "last.ckpt")
+            raise KeyboardInterrupt
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()

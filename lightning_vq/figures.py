@@ -1,0 +1,55 @@
+"""Figures of a run: loss terms, the ranking metric, code usage, each against epochs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lightning_vq.runs import replacing
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def _series(rows: Rows, name: str) -> tuple[list[float], list[float]]:
+    points = [(row["epoch"] + 1, row[name]) for row in rows if name in row]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _plot(path: Path, title: str, label: str, lines: Mapping[str, tuple[list[float], list[float]]], log: bool) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a run
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, (x, y) in lines.items():
+        axes.plot(x, y, label=name, marker="." if len(x) < 60 else None, linewidth=1.5)
+    axes.set(title=title, xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if log:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    if lines:
+        axes.legend(frameon=False, fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def draw(folder: Path, rows: Rows, monitor: str, baseline: Rows | None = None) -> None:
+    """Write losses.png, ranking.png and, for a quantized model, usage.png into a folder.
+
+    Args:
+        folder: where to.
+        rows: the run's metrics by epoch.
+        monitor: the validation metric to draw.
+        baseline: rows of the plain base model, drawn beside.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    losses = {n.removeprefix("loss/"): _series(rows, n) for n in names if n.startswith("loss/")}
+    _plot(folder / "losses.png", "Weighted loss terms, training mean per epoch", "loss", losses, log=True)
+    ranking = {"quantized" if any(n.startswith("codes/") for n in names) else "base": _series(rows, monitor)}
+    if baseline is not None:
+        ranking["base"] = _series(baseline, monitor)
+    _plot(folder / "ranking.png", "Validation", monitor, ranking, log=False)
+    usage = {n.removeprefix("codes/"): _series(rows, n) for n in names if n.startswith("codes/")}
+    if usage:
+        _plot(folder / "usage.png", "Codes in use, whole table", "share of codes", usage, log=False)

@@ -1,0 +1,85 @@
+"""The table at the end of a run: the plain base model beside the quantized one."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from rich.console import Console
+from rich.table import Table
+
+from lightning_vq.runs import read_json
+
+Row = tuple[str, str, str, str]
+
+
+def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]:
+    """Return mean and half width of the 95 % interval (normal) of per-case differences (U,).
+
+    >>> paired_difference(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]))
+    (0.25, 0.49)
+    """
+    gap = ours.astype(float) - base
+    return float(gap.mean()), round(1.96 * float(gap.std(ddof=1)) / math.sqrt(len(gap)), 12)
+
+
+def metric_rows(folder: Path, base: Path | None) -> list[Row]:
+    """Return (metric, base, quantized, difference) for every test metric."""
+    ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
+    cases = pyarrow.parquet.read_table(folder / "test_users.parquet")
+    base_cases = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
+    rows: list[Row] = []
+    for name, value in ours["test"].items():
+        column = name.removeprefix("test/")
+        gap, left = "", ""
+        if theirs is not None and base_cases is not None:
+            mean, half = paired_difference(cases[column].to_numpy(), base_cases[column].to_numpy())
+            left, gap = f"{theirs['test'][name]:.4f}", f"{mean:+.4f} ± {half:.4f}"
+        rows.append((name, left, f"{value:.4f}", gap))
+    return rows
+
+
+def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[Row]:
+    """Return rows on the training itself, the codes in use and the planted truth."""
+
+    def row(label: str, show: Any) -> Row:
+        return (label, show(theirs) if theirs else "", show(ours), "")
+
+    rows = [
+        row("epochs (best)", lambda m: f"{m['epochs']} ({int(m['best'].get('epoch', -1)) + 1})"),
+        row("training samples/s", lambda m: f"{m['samples_per_second']:,.0f}"),
+        row("seconds, all in", lambda m: f"{m['seconds']:.1f}"),
+    ]
+    for table, used in ours["codes"].items():
+        for level, (n, size) in enumerate(used, start=1):
+            rows.append((f"codes used: {table} level {level}", "", f"{n} of {size}", ""))
+    for table, scores in ours["recovery"].items():
+        for pair, score in scores.items():
+            learned, known = pair.split("/")
+            rows.append((f"match with planted: {table} {learned}, {known} (AMI)", "", f"{score:.3f}", ""))
+    return rows
+
+
+def show(folder: Path, base: Path | None, title: str) -> None:
+    """Print the table of a run folder, beside that of its base model if there is one."""
+    ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("")
+    quantized = bool(ours["codes"])
+    if theirs is not None:
+        table.add_column("base", justify="right")
+    table.add_column("quantized" if quantized else "base", justify="right")
+    if theirs is not None:
+        table.add_column("difference", justify="right")
+    for section in (metric_rows(folder, base), training_rows(ours, theirs)):
+        for label, left, value, gap in section:
+            table.add_row(label, left, value, gap) if theirs is not None else table.add_row(label, value)
+        table.add_section()
+    if theirs is not None:
+        table.caption = f"Difference: mean over {_cases(folder):,} test cases, 95 % interval. One seed each."
+    Console(width=None if Console().is_terminal else 110).print(table)
+
+
+def _cases(folder: Path) -> int:
+    return int(pyarrow.parquet.read_metadata(folder / "test_users.parquet").num_rows)

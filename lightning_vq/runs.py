@@ -1,0 +1,76 @@
+"""The run folder: where it is, and writing into it whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import yaml
+
+from lightning_vq.errors import UserError
+
+HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the folder, for those it starts
+
+
+def new_run_folder(root: Path, config_name: str) -> Path:
+    """Make and return <root>/runs/<config name>/<n>, n the first number that is free."""
+    parent = root / "runs" / config_name
+    parent.mkdir(parents=True, exist_ok=True)
+    taken = [int(p.name) for p in parent.iterdir() if p.name.isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        try:
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+        except FileExistsError:  # another process was faster
+            number += 1
+
+
+def checked_run(folder: Path, checkpoint: str) -> tuple[Path, Path]:
+    """Return config and checkpoint of a run folder.
+
+    Raises:
+        UserError: it is not a run folder, or its config is not readable.
+    """
+    config, weights = folder / "config.yaml", folder / checkpoint
+    for path in (config, weights):
+        if not path.is_file():
+            raise UserError(f"{folder} is not a run folder: it has no {path.name}")
+    try:
+        yaml.safe_load(config.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{config} is not readable YAML: {str(error).splitlines()[0]}") from None
+    return config, weights
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which it replaces if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent) + "\n")
+
+
+def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(pa.table(dict(columns)), temporary)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
