@@ -33,6 +33,8 @@ def main() -> int:
         if arguments[0] in TRAINER_VERBS:
             from lightning_vq.cli import main as run
 
+            # The CLI class is given its arguments; Lightning warns where sys.argv holds some as well.
+            sys.argv = sys.argv[:1]
             run(arguments)
         elif arguments[0] == "data":
             from lightning_vq.data_command import main as data

@@ -1,33 +1,36 @@
 """The verbs that run a Trainer: fit, validate, test, predict."""
 
+import csv
+import logging
 import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.trainer.states import TrainerStatus
 
-from lightning_vq.callbacks.artifacts import Artifacts
+from lightning_vq.callbacks.artifacts import Artifacts, per_case
 from lightning_vq.callbacks.history import History
 from lightning_vq.callbacks.interrupt import Interrupt
 from lightning_vq.callbacks.predictions import Predictions
 from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.callbacks.usage import CodeUsage
 from lightning_vq.data.collaborative import CollaborativeData
-from lightning_vq.errors import UserError
+from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw
 from lightning_vq.messages import one_line
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
-from lightning_vq.runs import HANDED_DOWN, checked_run, new_run_folder, replacing, write_json, write_parquet
-from lightning_vq.trainer import Trainer
+from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, replacing, write_json, write_parquet
+from lightning_vq.trainer import Trainer, prepare
 
 STARTED = time.time()
 DISTRIBUTED_VARIABLES = (
@@ -101,15 +104,19 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
         quantization.check(self.model.backbone.dim)
+        monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
+        if self.subcommand == "fit":
+            self._check_monitor(monitor)
+            prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
         callbacks: list[Callback] = [quantization, CodeUsage()]
         if self.subcommand == "fit":
-            monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
+            self.interrupt = Interrupt(self.run_folder)
             self.history = History(self.run_folder)
             self.artifacts = Artifacts(
                 self.run_folder, self.history, monitor, self._get(self.config, "seed_everything")
             )
-            callbacks += [self.history, self.artifacts, Interrupt(self.run_folder)]
+            callbacks += [self.history, self.artifacts, self.interrupt]
             if patience is not None:
                 callbacks.append(EarlyStopping(monitor, patience=patience, mode="max"))
             callbacks.append(
@@ -123,6 +130,12 @@ class CLI(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config["enable_checkpointing"] = self.subcommand == "fit"
         return self._instantiate_trainer(config, callbacks)  # type: ignore[return-value]
+
+    def _check_monitor(self, monitor: str) -> None:
+        if isinstance(self.model, CollaborativeFiltering):
+            names = self.model.metric_names("val", self.datamodule.protocol_names(self.datamodule.val_protocols))
+            if monitor not in names:
+                raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")
 
     def _folder(self) -> Path:
         handed = os.environ.get(HANDED_DOWN)
@@ -145,9 +158,19 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero:
             with replacing(folder / "config.yaml") as path:
                 path.write_text(self._parser("fit").dump(self._get_all(), skip_none=False))
-        self.trainer.fit(**options)
-        if self.trainer.state.status != TrainerStatus.FINISHED:
-            return
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams(self._get_all().as_dict())
+        try:
+            self.trainer.fit(**options)
+        except SystemExit:  # how Lightning ends a fit that was interrupted
+            if self.interrupt.asked:
+                print(f"Stopped. To go on: python -m lightning_vq fit --run {folder}", file=sys.stderr)
+                raise KeyboardInterrupt from None
+            raise
+        if not self.history.rows and (folder / "last.ckpt").is_file():
+            # The ranks of ddp_fork and ddp_spawn are gone; what they recorded is in their checkpoint.
+            states = torch.load(folder / "last.ckpt", weights_only=True, mmap=True)["callbacks"]
+            self.history.load_state_dict(states[self.history.state_key])
         best = folder / "best.ckpt"
         weights = best if best.is_file() else folder / "last.ckpt"
         test = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, verbose=False)[0]
@@ -162,7 +185,7 @@ class CLI(LightningCLI):
             self._train_baseline(base)
         rows = _history(base) if base else None
         draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
-        if os.environ.get("LIGHTNING_VQ_QUIET") is None:
+        if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
             print(f"Run folder: {folder}")
             print(f"Next: python -m lightning_vq predict --run {folder}")
@@ -177,7 +200,7 @@ class CLI(LightningCLI):
         assert self.run_folder is not None
         base.mkdir(exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED_VARIABLES}
-        environment |= {HANDED_DOWN: str(base), "LIGHTNING_VQ_QUIET": "1"}
+        environment |= {HANDED_DOWN: str(base), QUIET: "1"}
         command = [sys.executable, "-m", "lightning_vq", "fit", "--config", str(self.run_folder / "config.yaml")]
         done = subprocess.run([*command, "--quantization.quantizers={}", "--baseline=false"], env=environment)
         if done.returncode:
@@ -200,8 +223,6 @@ class CLI(LightningCLI):
             print(f"{name:28} {value:.4f}")
         print(f"Written: {self.run_folder / f'{verb}.json'}")
         if verb == "test":
-            from lightning_vq.callbacks.artifacts import per_case
-
             assert isinstance(self.model, CollaborativeFiltering)
             write_parquet(self.run_folder / "test_users.parquet", per_case(self.model, self.datamodule))
 
@@ -214,14 +235,20 @@ class CLI(LightningCLI):
 
 
 def _history(folder: Path) -> list[dict[str, float]]:
-    import csv
-
     with (folder / "metrics.csv").open() as file:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
+def _quieten() -> None:
+    """Keep the terminal to what a user can act on."""
+    for noise in ("treespec, LeafSpec", "exists and is not empty", "does not have many workers", "resumed from a checkpoint that ended"):
+        warnings.filterwarnings("ignore", message=f".*{noise}.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
+
+
 def main(arguments: list[str]) -> None:
     """Run a Trainer verb; `--run DIR` stands for that folder's config and checkpoint."""
+    _quieten()
     verb, rest, run = arguments[0], list(arguments[1:]), None
     for i, argument in enumerate(rest):
         if argument == "--run" or argument.startswith("--run="):

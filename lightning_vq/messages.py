@@ -1,31 +1,54 @@
 """Turns a parser's pages of complaint into one line that names the key and the nearest right one."""
 
+import importlib
+import inspect
 import re
-from collections.abc import Iterable
 
 from jsonargparse import ArgumentParser
 
+from lightning_vq.backbones.base import Backbone
+from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.errors import nearest
-
-
-def known_keys(parser: ArgumentParser) -> list[str]:
-    """Return every dotted key of a parser, without leading dashes."""
-    return [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+from lightning_vq.modules.base import Recommender
+from lightning_vq.quantizers.base import Quantizer
 
 
 def one_line(message: str, parser: ArgumentParser) -> str:
-    """Return the first sentence of a parser's message, with a suggestion where a key is unknown."""
+    """Return the heart of a parser's message, with a suggestion where a name is unknown."""
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    text = re.sub(r"^(Parser key|Validation failed:|error:)\s*", lambda m: "key " if "key" in m[1] else "", text)
-    for pattern in (r"[Uu]nrecognized arguments: (?:--)?([\w.]+)", r"Key '([\w.]+)' is not expected", r"No action for key '([\w.]+)'"):
-        found = re.search(pattern, text)
-        if found:
-            return f"unknown key {found[1]!r}{_suggest(found[1], known_keys(parser))}"
+    unknown = re.search(r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key ')([\w.]+)", text)
+    if unknown:
+        return f"unknown key {unknown[1]!r}{_near_key(unknown[1], parser)}"
+    # A value that fits none of the types of an optional key: all but the first of them is "or None".
+    head = re.match(r'(?:Parser )?(key "[\w.]+")', text)
+    heart = re.search(r"Errors: - (.*?)(?: - Expected a <class 'NoneType'>| Given value type|$)", text)
+    if heart:
+        text = f"{head[1] if head else 'config'}: {heart[1]}"
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("Parser key", "key")
+    option = re.search(r"Option '(\w+)' is not accepted", text)
+    if option:
+        text = text.replace(option[0], f"unknown key {option[1]!r}{nearest(option[1], _constructor_names())}")
+    missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text)
+    if missing:
+        names = [n for n, v in vars(importlib.import_module(missing[1])).items() if inspect.isclass(v)]
+        text = f"{head[1] if head else 'config'}: {missing[1]} has no class {missing[2]!r}{nearest(missing[2], names)}"
+    if "arguments are required" in text:
+        text += " (give --config FILE, or --run DIR)"
     return text if len(text) < 500 else text[:500] + " ..."
 
 
-def _suggest(key: str, keys: Iterable[str]) -> str:
-    here = key.rpartition(".")[0]
-    siblings = [k for k in keys if k.rpartition(".")[0] == here] or list(keys)
+def _near_key(key: str, parser: ArgumentParser) -> str:
+    keys = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+    section = key.rpartition(".")[0]
+    siblings = [k for k in keys if k.rpartition(".")[0] == section] or keys
     hint = nearest(key, siblings)
     return hint if len(hint) < 200 else ""
+
+
+def _constructor_names() -> set[str]:
+    """Return the arguments of every class that a config may name, as far as they are imported."""
+    classes: list[type] = [Recommender, CollaborativeData, Backbone, Quantizer]
+    for kind in classes:  # grows while it is walked
+        classes.extend(kind.__subclasses__())
+    names = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]
+    return names - {"self", "args", "kwargs", "rows"}

@@ -15,6 +15,7 @@ import yaml
 from lightning_vq.errors import UserError
 
 HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the folder, for those it starts
+QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 
 def new_run_folder(root: Path, config_name: str) -> Path:

@@ -1,8 +1,9 @@
 """Our Trainer: Lightning's, with tables and quantizers made before any process is launched."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -11,11 +12,22 @@ from lightning_vq.errors import UserError
 from lightning_vq.modules.base import HasFacts, Recommender
 
 
+def prepare(model: LightningModule, datamodule: Any, callbacks: Iterable[Callback]) -> None:
+    """Read the data, make the tables, attach the quantizers. A second call changes nothing."""
+    if isinstance(model, Recommender) and isinstance(datamodule, HasFacts):
+        datamodule.prepare_data()  # type: ignore[attr-defined]
+        datamodule.setup("fit")  # type: ignore[attr-defined]
+        model.build(datamodule.facts())
+        for callback in callbacks:
+            if isinstance(callback, QuantizationCallback):
+                callback.attach(model)
+
+
 class Trainer(LightningTrainer):
     """Lightning's Trainer.
 
     Strategies that spawn or fork (ddp_spawn, ddp_fork, ddp_notebook) train a copy of the model: what is attached
-    only there is lost to the caller. So `fit` sets the data up, builds the tables and attaches the quantizers first.
+    only there is lost to the caller. So `fit` prepares the model first.
     """
 
     def fit(  # type: ignore[override]
@@ -33,11 +45,5 @@ class Trainer(LightningTrainer):
         if isinstance(self.strategy, DDPStrategy):
             # Every buffer of ours is the same on all ranks by construction; broadcasting costs a collective a step.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
-        if isinstance(model, Recommender) and isinstance(datamodule, HasFacts):
-            datamodule.prepare_data()  # type: ignore[attr-defined]
-            datamodule.setup("fit")  # type: ignore[attr-defined]
-            model.build(datamodule.facts())
-            for callback in self.callbacks:  # type: ignore[attr-defined]
-                if isinstance(callback, QuantizationCallback):
-                    callback.attach(model)
+        prepare(model, datamodule, self.callbacks)  # type: ignore[attr-defined]
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)

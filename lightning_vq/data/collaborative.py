@@ -47,7 +47,7 @@ class CollaborativeData(LightningDataModule):
         eval_negatives: of the sampled protocol.
         eval_seed: of the drawn evaluation negatives and of split=ratio.
         eval_memory_mib: size that a block of (users x items) scores may take.
-        seed: of training order and negatives.
+        seed: of training order and negatives; None takes that of seed_everything.
         planted: what the planted world looks like.
     """
 
@@ -70,7 +70,7 @@ class CollaborativeData(LightningDataModule):
         eval_negatives: int = 99,
         eval_seed: int = 0,
         eval_memory_mib: int = 64,
-        seed: int = 0,
+        seed: int | None = None,
         planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
     ) -> None:
         super().__init__()
@@ -142,8 +142,9 @@ class CollaborativeData(LightningDataModule):
 
     def train_dataloader(self) -> BlockLoader:
         rank, world = self._rank()
+        seed = torch.initial_seed() if self.seed is None else self.seed
         return BlockLoader(
-            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, self.seed, rank, world
+            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, seed, rank, world
         )
 
     def val_dataloader(self) -> EvalLoader:
@@ -159,6 +160,10 @@ class CollaborativeData(LightningDataModule):
             return EvalBatch(rows, rows, rows, self._seen(rows, (TRAIN, DEV)), None)
 
         return EvalLoader(self.user_count, self._rows_in_memory(), make, *self._rank())
+
+    def protocol_names(self, protocols: Sequence[Protocol]) -> list[str]:
+        """Return protocols as metric names carry them: "full", "uni99"."""
+        return ["full" if protocol == "full" else f"uni{self.eval_negatives}" for protocol in protocols]
 
     def _held_out(self, part: int, protocols: Sequence[Protocol]) -> EvalLoader:
         users, items = self.parts[part]

@@ -54,13 +54,15 @@ class BlockLoader:
         return -(-self.batches // self.block)
 
     def __iter__(self) -> Iterator[Block]:
+        # Here and not after the last block: Lightning, which knows the length, never asks for the end.
+        if self.position >= len(self):
+            self.epoch, self.position = self.epoch + 1, 0
         users, items = self._epoch()
         rows = self.batch_size * self.block
         while self.position < len(self):
             start = self.position * rows
             self.position += 1
             yield Block(Pairs(users[start : start + rows], items[start : start + rows]), self.batch_size)
-        self.epoch, self.position = self.epoch + 1, 0
 
     def _epoch(self) -> tuple[Tensor, Tensor]:
         """Return this rank's users (E',) and items (E', 1 + negatives) of the epoch in training order."""

@@ -43,6 +43,10 @@ class CollaborativeFiltering(Recommender):
         self.results: dict[str, tuple[Tensor, Tensor]] = {}  # cases and ranks by protocol, of the last stage done
         self._look: Lookup | None = None
 
+    def metric_names(self, stage: str, protocols: list[str]) -> list[str]:
+        """Return the names of every metric of a stage, `val/ndcg@10/full`."""
+        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in ("hr", "ndcg") for k in self.ks]
+
     def loss(self, output: Output) -> Tensor:
         return bpr(candidate_scores(output))
 

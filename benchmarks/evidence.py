@@ -1,0 +1,191 @@
+"""Runs the rows of docs/results.md in order, each an ordinary `fit`, resumable: a finished row is skipped.
+
+    python benchmarks/evidence.py OUT [--workers 2] [--hours 6] [--only grocery]
+    python benchmarks/evidence.py OUT --tables        # Markdown of what has run; the rest is listed as not run
+
+Every worker has one thread; two of them on two cores finish more rows an hour than one with both.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+MODELS = ("bprmf", "cove_bprmf", "lgcn", "cove_lgcn")
+NAMES = {"bprmf": "BPRMF", "cove_bprmf": "COVE-BPRMF", "lgcn": "LightGCN", "cove_lgcn": "COVE-LightGCN"}
+SEEDS = (0, 1, 2)
+DRAWS = (0, 1, 2, 3, 4)
+LRS, DECAYS = ("5e-4", "1e-3", "2e-3"), ("1e-8", "1e-6")  # the fixed six-point grid, the same for every model
+RECHORUS = {"bprmf": ("1e-3", "1e-6"), "lgcn": ("1e-3", "1e-8")}
+SAMPLED = ("--monitor=val/ndcg@5/uni99", "--data.init_args.val_protocols=[sampled]")
+
+
+class Row(NamedTuple):
+    """One training run."""
+
+    group: str
+    model: str
+    lr: str
+    decay: str
+    seed: int
+    options: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}/{self.model}-lr{self.lr}-wd{self.decay}-seed{self.seed}"
+
+    def command(self, folder: Path) -> list[str]:
+        return [
+            sys.executable, "-m", "lightning_vq", "fit", "--config", f"conf/{self.model}.yaml",
+            f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false", "--baseline=false",
+            f"--model.init_args.lr={self.lr}", f"--model.init_args.weight_decay={self.decay}",
+            f"--seed_everything={self.seed}", *self.options,
+        ]  # fmt: skip
+
+
+def data(source: str, batch: int, epochs: int = 200) -> tuple[str, ...]:
+    return (
+        f"--data.init_args.source={source}", f"--data.init_args.batch_size={batch}", f"--trainer.max_epochs={epochs}",
+    )  # fmt: skip
+
+
+def grid(group: str, model: str, options: tuple[str, ...]) -> list[Row]:
+    return [Row(group, model, lr, decay, 0, options) for lr, decay in product(LRS, DECAYS)]
+
+
+def rows(out: Path) -> list[list[Row]]:
+    """Return the rows in the order of the issue; a later stage may depend on the results of an earlier one."""
+    grocery = (*data("amazon-grocery", 256), *SAMPLED)
+    wide = (*data("amazon-grocery", 1024), *SAMPLED)  # COVE's own batch size for LightGCN
+    anchors = [Row("grocery-rechorus", m, *RECHORUS[m], s, grocery) for m in ("bprmf", "lgcn") for s in SEEDS]
+    bpr_grid = [r for m in ("bprmf", "cove_bprmf") for r in grid("grocery-grid", m, grocery)]
+    graph_grid = [r for m in ("lgcn", "cove_lgcn") for r in grid("grocery-grid", m, wide)]
+    tuned = []
+    for model, options in (("bprmf", grocery), ("cove_bprmf", grocery), ("lgcn", wide), ("cove_lgcn", wide)):
+        best = chosen(out, grid("grocery-grid", model, options))
+        if best is not None:
+            tuned += [Row("grocery-tuned", model, best.lr, best.decay, s, options) for s in SEEDS]
+    small = (*data("ml-100k", 256), *SAMPLED)
+    hundred = [Row("ml-100k", m, *RECHORUS[m.removeprefix("cove_")], s, small) for m in MODELS for s in SEEDS]
+    million = (*data("ml-1m", 256), *SAMPLED, "--patience=5")
+    large = [Row("ml-1m", m, *RECHORUS["bprmf"], s, million) for m in ("bprmf", "cove_bprmf") for s in SEEDS]
+    graph = (*data("ml-1m", 8192, 60), *SAMPLED, "--patience=5")
+    large += [Row("ml-1m", m, "5e-3", RECHORUS["lgcn"][1], 0, graph) for m in ("lgcn", "cove_lgcn")]
+    return [anchors, bpr_grid, graph_grid, tuned, hundred, large]
+
+
+def result(out: Path, row: Row) -> dict | None:
+    path = out / f"{row.name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def chosen(out: Path, candidates: list[Row]) -> Row | None:
+    """Return the row with the best validation metric, once all have run."""
+    results = [(result(out, row), row) for row in candidates]
+    if any(found is None for found, _ in results):
+        return None
+    return max(results, key=lambda pair: pair[0]["best"][pair[0]["monitor"]])[1]
+
+
+def run(out: Path, row: Row, deadline: float) -> None:
+    if result(out, row) is not None or time.time() > deadline:
+        return
+    folder = out / row.name
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    with (folder / "log.txt").open("w") as log:
+        done = subprocess.run(row.command(folder), env=environment, stdout=log, stderr=subprocess.STDOUT)
+    if done.returncode:
+        print(f"{row.name}: status {done.returncode}, see {folder}/log.txt", flush=True)
+        return
+    made = sorted((folder / "runs" / row.model).iterdir(), key=lambda p: int(p.name))[-1]
+    summary = json.loads((made / "metrics.json").read_text())
+    summary["run"] = str(made)
+    if row.group.startswith("grocery"):
+        draws = subprocess.run(
+            [sys.executable, __file__, str(out), "--draws", str(made)], env=environment, capture_output=True, text=True
+        )
+        summary["draws"] = json.loads(draws.stdout.splitlines()[-1])
+    (out / f"{row.name}.json").write_text(json.dumps(summary, indent=1))
+    print(f"{row.name}: {summary['epochs']} epochs, {time.time() - began:.0f} s", flush=True)
+
+
+def draws(folder: Path) -> None:
+    """Print, as JSON, the test metrics of a run's best checkpoint under each draw of the 99 negatives."""
+    from lightning_vq.data import CollaborativeData
+    from lightning_vq.modules import CollaborativeFiltering
+    from lightning_vq.trainer import Trainer
+
+    module = CollaborativeFiltering.load_from_checkpoint(folder / "best.ckpt")
+    trainer = Trainer(logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    found = []
+    for draw in DRAWS:
+        held = CollaborativeData(source="amazon-grocery", eval_protocols=("sampled",), eval_seed=draw)
+        found.append(trainer.test(module, datamodule=held, verbose=False)[0])
+    print(json.dumps(found))
+
+
+def spread(values: list[float]) -> str:
+    mean = float(np.mean(values))
+    return f"{mean:.4f} ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else f"{mean:.4f}"
+
+
+def tables(out: Path) -> None:
+    """Print a Markdown table per group: mean ± standard deviation over seeds (of means over draws)."""
+    everything = [row for stage in rows(out) for row in stage]
+    for group in dict.fromkeys(row.group for row in everything):
+        members = [row for row in everything if row.group == group]
+        print(f"\n### {group}\n")
+        keys = dict.fromkeys((r.model, r.lr, r.decay) for r in members)
+        names = ["hr@5/uni99", "ndcg@5/uni99", "hr@10/uni99", "ndcg@10/uni99", "hr@10/full", "ndcg@10/full"]
+        print("| model | lr | weight decay | seeds | dev NDCG@5 | " + " | ".join(names) + " | epochs | samples/s |")
+        print("|" + "---|" * (7 + len(names)))
+        for model, lr, decay in keys:
+            found = [result(out, r) for r in members if (r.model, r.lr, r.decay) == (model, lr, decay)]
+            done = [f for f in found if f is not None]
+            if not done:
+                print(f"| {NAMES[model]} | {lr} | {decay} | 0 of {len(found)} | not run |" + " |" * (2 + len(names)))
+                continue
+            cells = [spread([f["best"][f["monitor"]] for f in done])]
+            for name in names:
+                key = f"test/{name}"
+                drawn = [[d[key] for d in f["draws"]] if key in f.get("draws", [{}])[0] else [f["test"][key]] for f in done]
+                cells.append(spread([float(np.mean(d)) for d in drawn]))
+            epochs = "/".join(str(f["epochs"]) for f in done)
+            rate = f"{np.median([f['samples_per_second'] for f in done]):,.0f}"
+            print(f"| {NAMES[model]} | {lr} | {decay} | {len(done)} of {len(found)} | " + " | ".join([*cells, epochs, rate]) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument("--only", default="", help="groups that start with this")
+    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--draws", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.draws:
+        return draws(options.draws)
+    if options.tables:
+        return tables(options.out)
+    deadline = time.time() + 3600 * options.hours
+    for stage in range(len(rows(options.out))):
+        with ThreadPoolExecutor(options.workers) as pool:
+            for row in rows(options.out)[stage]:
+                if row.group.startswith(options.only):
+                    pool.submit(run, options.out, row, deadline)
+    return None
+
+
+if __name__ == "__main__":
+    main()

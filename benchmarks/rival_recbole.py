@@ -1,0 +1,84 @@
+"""Times RecBole 1.2.1's own Trainer on an atomic file; run by speed.py in RecBole's environment (see README.md).
+
+    python rival_recbole.py --inter FOLDER/ml-100k/ml-100k.inter --model BPR --batch 2048 --epochs 5 --out times.json
+
+Writes JSON: `epochs` and `evaluate` in seconds each, `rows` the training interactions, `users` the evaluated users.
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+
+import recbole
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+
+
+def settings(inter: Path, batch: int, epochs: int) -> dict[str, Any]:
+    """Return what differs from RecBole's defaults: the data, its split, the sizes, and no side output."""
+    return {
+        "data_path": str(inter.parent.parent), "use_gpu": False, "gpu_id": "", "show_progress": False,
+        "state": "ERROR", "checkpoint_dir": str(inter.parent.parent / "saved"), "worker": 0,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}, "embedding_size": 64, "n_layers": 3,
+        "train_batch_size": batch, "epochs": epochs, "eval_step": 0, "metrics": ["Hit", "NDCG"], "topk": [10],
+        "valid_metric": "NDCG@10", "eval_batch_size": 1 << 21,  # all users at once; the default takes two at a time
+    }  # fmt: skip
+
+
+def measure(inter: Path, model: str, batch: int, epochs: int, evaluations: int, threads: int) -> dict[str, Any]:
+    """Return the seconds of each training epoch but the first, start to start, and of each evaluation but the first."""
+    logging.disable(logging.CRITICAL)
+    torch.set_num_threads(threads)
+    config = Config(model=model, dataset=inter.stem, config_dict=settings(inter, batch, epochs + 2))
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, _ = data_preparation(config, dataset := create_dataset(config))
+    network = get_model(model)(config, train.dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], model)(config, network)
+    starts: list[float] = []
+    one_epoch = trainer._train_epoch
+
+    def timed_epoch(*args: Any, **options: Any) -> Any:
+        starts.append(time.perf_counter())
+        return one_epoch(*args, **options)
+
+    trainer._train_epoch = timed_epoch
+    trainer.fit(train, valid_data=None, verbose=False, saved=False)
+    passes = []
+    for _ in range(evaluations + 1):
+        start = time.perf_counter()
+        trainer.evaluate(valid, load_best_model=False)
+        passes.append(time.perf_counter() - start)
+    return {
+        "version": recbole.__version__, "torch": torch.__version__, "rows": len(train.dataset),
+        "users": dataset.user_num - 1, "epochs": [b - a for a, b in zip(starts[1:], starts[2:])],
+        "evaluate": passes[1:],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inter", type=Path, required=True, help="NAME/NAME.inter with user_id, item_id, timestamp")
+    parser.add_argument("--model", required=True, choices=["BPR", "LightGCN"])
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--evaluations", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True)
+    o = parser.parse_args()
+    os.chdir(o.inter.parent.parent)  # RecBole writes its logs into the current folder
+    times = measure(o.inter, o.model, o.batch, o.epochs, o.evaluations, o.threads)
+    o.out.write_text(json.dumps(times))
+
+
+if __name__ == "__main__":
+    main()

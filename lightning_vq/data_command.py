@@ -1,0 +1,109 @@
+"""`python -m lightning_vq data list|info|download|verify`: what a source is and where it lies."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from lightning_vq.errors import UserError
+from lightning_vq.sources.files import SUFFIXES, read_interactions
+from lightning_vq.sources.interactions import Interactions, core
+from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
+from lightning_vq.sources.planted import PlantedOptions, planted_interactions
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run a data verb."""
+    parser = _Parser(prog="python -m lightning_vq data", description=__doc__, allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    helps = {
+        "list": "every named source, and whether it is on disk",
+        "info": "what a source is, its licence, its counts before and after filtering",
+        "download": "fetch a source from its official address",
+        "verify": "read a source and compare its counts with the published ones",
+    }
+    for verb, text in helps.items():
+        one = verbs.add_parser(verb, help=text, allow_abbrev=False)
+        one.add_argument("--root", help="folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq")
+        if verb != "list":
+            one.add_argument("name", help="a named source" + (", planted, or a file" if verb == "info" else ""))
+        if verb == "info":
+            one.add_argument("--min-user", type=int, default=1, help="drop users with fewer interactions")
+            one.add_argument("--min-item", type=int, default=1, help="drop items with fewer interactions")
+        if verb == "download":
+            one.add_argument("--files", type=Path, help="folder of official files that you fetched yourself")
+    options = parser.parse_args(arguments)
+    if options.verb == "list":
+        _list(options.root)
+    elif options.verb == "info":
+        _info(options.name, options.root, options.min_user, options.min_item)
+    elif options.verb == "download":
+        source = named_source(options.name)
+        folder = from_local_files(source, options.files, options.root) if options.files else located(source, options.root)
+        print(f"{source.name} lies in {folder}")
+    else:
+        _verify(named_source(options.name), options.root)
+
+
+def _counts(raw: Interactions) -> tuple[int, int, int]:
+    return len(raw.users), len(np.unique(raw.users)), len(np.unique(raw.items))
+
+
+def _told(counts: tuple[int, int, int]) -> str:
+    interactions, users, items = counts
+    return f"{interactions:,} interactions, {users:,} users, {items:,} items"
+
+
+def _list(root: str | None) -> None:
+    print(f"{'planted':16} embedded          interactions from a known category tree")
+    for source in SOURCES:
+        there = "on disk" if (data_root(root) / source.name).is_dir() else "to be downloaded"
+        print(f"{source.name:16} {there:17} {source.about}")
+    print(f"Root: {data_root(root)}. A file of your own (.csv, .tsv, .parquet) is a source too.")
+
+
+def _info(name: str, root: str | None, least_user: int, least_item: int) -> None:
+    if name == "planted":
+        raw, lines = planted_interactions(PlantedOptions()), ["about     " + (planted_interactions.__doc__ or "")]
+    elif name.endswith(SUFFIXES):
+        raw, lines = read_interactions(Path(name)), [f"file      {name}"]
+    else:
+        source = named_source(name)
+        folder = data_root(root) / source.name
+        lines = [f"about     {source.about}", f"licence   {source.licence}"]
+        lines += [f"from      {remote.url}" for remote in source.remotes]
+        if not folder.is_dir():
+            lines.append(f"lies in   nowhere yet: python -m lightning_vq data download {name}")
+            lines.append(f"published {_told(source.counts)}")
+            print("\n".join(lines))
+            return
+        lines.append(f"lies in   {folder}")
+        raw = source.read(folder)
+    print("\n".join(lines))
+    before = _counts(raw)
+    after = _counts(core(raw, least_user, least_item))
+    lengths = np.bincount(raw.users)
+    print(f"before    {_told(before)}; {100 * before[0] / (before[1] * before[2]):.3f} % dense")
+    print(f"after     {_told(after)} (min_user={least_user}, min_item={least_item})")
+    print(f"a user    {lengths.min()} to {lengths.max():,} interactions, median {int(np.median(lengths))}")
+    if raw.split is not None:
+        parts, sizes = np.unique(raw.split.astype(str), return_counts=True)
+        print("split     " + ", ".join(f"{part} {size:,}" for part, size in zip(parts, sizes)))
+    for part, (users, negatives) in raw.negatives.items():
+        print(f"stored    {negatives.shape[1]} negatives for each of {len(users):,} {part} users")
+
+
+def _verify(source: Source, root: str | None) -> None:
+    folder = data_root(root) / source.name
+    if not folder.is_dir():
+        raise UserError(f"{source.name} is not on disk at {folder}: python -m lightning_vq data download {source.name}")
+    found = _counts(source.read(folder))
+    if found != source.counts:
+        raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")
+    print(f"{source.name}: {_told(found)}, as published")
