@@ -4,19 +4,14 @@ Shapes: E training pairs, U users, N items, B batch, D dim.
 """
 
 import time
-from statistics import median
 from typing import Any
 
 import torch
+from timing import intervals
 from torch import Tensor
 from torch.nn.functional import embedding, softplus
 
 LAYERS = 3
-
-
-def intervals(starts: list[float]) -> float:
-    """Return the median seconds between starts, the first interval left out."""
-    return median(b - a for a, b in zip(starts[1:], starts[2:]))
 
 
 class Product(torch.autograd.Function):
@@ -78,7 +73,9 @@ def floor_epoch(
     return intervals(starts)
 
 
-def floor_evaluation(users: Tensor, keys: Tensor, bias: Tensor, mask: tuple[Tensor, Tensor], positive: Tensor) -> Tensor:
+def floor_evaluation(
+    users: Tensor, keys: Tensor, bias: Tensor, mask: tuple[Tensor, Tensor], positive: Tensor
+) -> Tensor:
     """Return NDCG@10 by one product, a ready-made mask and a count."""
     scores = torch.addmm(bias, users, keys.T)
     scores[mask] = -torch.inf

@@ -9,7 +9,9 @@ import argparse
 import json
 import logging
 import os
+import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def measure(inter: Path, model: str, batch: int, epochs: int, evaluations: int, 
         passes.append(time.perf_counter() - start)
     return {
         "version": recbole.__version__, "torch": torch.__version__, "rows": len(train.dataset),
-        "users": dataset.user_num - 1, "epochs": [b - a for a, b in zip(starts[1:], starts[2:])],
+        "users": dataset.user_num - 1, "epochs": [b - a for a, b in pairwise(starts[1:])],
         "evaluate": passes[1:],
     }  # fmt: skip
 
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()
+    del sys.argv[1:]  # RecBole would read them as its own options
     os.chdir(o.inter.parent.parent)  # RecBole writes its logs into the current folder
     times = measure(o.inter, o.model, o.batch, o.epochs, o.evaluations, o.threads)
     o.out.write_text(json.dumps(times))

@@ -1,14 +1,13 @@
-"""Speed of lightning_vq on ml-100k (d=64), beside RecBole 1.2.1 and hand-written loops. See README.md.
+"""Speed of lightning_vq on ml-100k (d=64, two threads) beside RecBole 1.2.1 and hand-written loops. See README.md.
 
-    python benchmarks/speed.py --out speed.json --recbole PYTHON_OF_ITS_ENVIRONMENT
+    python benchmarks/speed.py --out speed.json --recbole PYTHON_OF_RECBOLES_ENVIRONMENT
 
-Within a repeat, ours, RecBole and the floor run one after the other, so that noise hits all alike.
+Within a repeat ours, RecBole and the floor run one after the other, so that noise hits all alike.
 """
 
 import argparse
 import json
 import logging
-import os
 import platform
 import subprocess
 import sys
@@ -19,11 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from floor import floor_epoch, floor_evaluation
 from lightning.pytorch import Callback, LightningModule
-from floor import floor_epoch, floor_evaluation, intervals
+from timing import Row, divided, intervals, table, timed
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
@@ -38,8 +38,8 @@ from lightning_vq.quantizers.search import nearest_code
 from lightning_vq.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
-DIM, THREADS, REPEATS = 64, 2, 3
-FIRST_BATCH = """
+SOURCE, DIM, CODES = "ml-100k", 64, (500, 10)
+FIRST_BLOCK = """
 import os, sys, time
 from lightning_vq.cli import main
 from lightning_vq.modules.base import Recommender
@@ -48,51 +48,14 @@ main(sys.argv[1:])
 """
 
 
-class Row(NamedTuple):
-    """One line of the table; every list has one value per repeat."""
-
-    name: str
-    unit: str
-    ours: list[float]
-    rival: list[float]  # empty: there is none, or RecBole was not given
-    floor: list[float]
-    figure: list[float]  # what the target is about; empty: not measured
-    says: str  # what the figure is
-    target: float
-    at_least: bool
-    larger_is_better: bool = True  # of ours, rival and floor
-
-    def met(self) -> bool | None:
-        """Return whether the median figure meets the target; None where it was not measured."""
-        if not self.figure:
-            return None
-        return median(self.figure) >= self.target if self.at_least else median(self.figure) <= self.target
-
-    def of_floor(self) -> float | None:
-        """Return the median over repeats of how many times slower than the floor ours is."""
-        pairs = zip(self.ours, self.floor)
-        slower = [f / o if self.larger_is_better else o / f for o, f in pairs]
-        return median(slower) if slower else None
-
-
 class EpochClock(Callback):
-    """Notes the start of every epoch: the difference of two starts is all that an epoch costs."""
+    """Notes when epochs start: from one start to the next is all that an epoch costs."""
 
     def __init__(self) -> None:
         self.starts: list[float] = []
 
     def on_train_epoch_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self.starts.append(time.perf_counter())
-
-
-def timed(work: Callable[[], Any], times: int) -> float:
-    """Return the median seconds of one call over `times` of them, after one that does not count."""
-    seconds = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return median(seconds[1:])
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
@@ -106,7 +69,7 @@ def quiet_trainer(*callbacks: Callback, **options: Any) -> Trainer:
 
 
 def made(backbone: Backbone, source: str, batch: int) -> tuple[CollaborativeFiltering, CollaborativeData]:
-    """Return a built module and its data, validation by full ranking alone."""
+    """Return a built module and its data, validated by full ranking alone."""
     torch.manual_seed(0)
     data = CollaborativeData(source=source, batch_size=batch, val_protocols=("full",), seed=0)
     data.prepare_data()
@@ -116,48 +79,24 @@ def made(backbone: Backbone, source: str, batch: int) -> tuple[CollaborativeFilt
     return module, data
 
 
-def our_epoch(backbone: Backbone, batch: int, epochs: int) -> float:
+def our_epoch(module: CollaborativeFiltering, data: CollaborativeData, epochs: int) -> float:
     """Return the median seconds of a training epoch of Trainer.fit, draw of negatives and logging included."""
-    module, data = made(backbone, "ml-100k", batch)
     clock = EpochClock()
     quiet_trainer(clock, max_epochs=epochs + 2, limit_val_batches=0).fit(module, datamodule=data)
     return intervals(clock.starts)
 
 
-def our_evaluation(module: CollaborativeFiltering, data: CollaborativeData) -> None:
-    """Rank every item for all users: loader, lookup, scores, mask, ranks, HR@10 and NDCG@10; no Trainer."""
-    with torch.inference_mode():
-        module.on_validation_epoch_start()
-        for i, batch in enumerate(data.val_dataloader()):
-            module.validation_step(batch, i)
-        _, ranks = module.ranks["full"].compute()
-        hit_ratio(ranks, 10).mean(), ndcg(ranks, 10).mean()
+@torch.inference_mode()
+def our_evaluation(module: CollaborativeFiltering, data: CollaborativeData) -> list[float]:
+    """Return HR@10 and NDCG@10 of full ranking: loader, mask, lookup, scores, ranks, metrics; no Trainer."""
+    module.on_validation_epoch_start()
+    for i, batch in enumerate(data.val_dataloader()):
+        module.validation_step(batch, i)
+    _, ranks = module.ranks["full"].compute()
+    return [hit_ratio(ranks, 10).mean().item(), ndcg(ranks, 10).mean().item()]
 
 
-def quantizer_steps(backbone: type[Backbone], source: str, batch: int, steps: int, turns: int) -> tuple[float, float]:
-    """Return the median seconds of a step plain and quantized (user and item, Cascaded [500, 10]).
-
-    A direct loop over blocks: step_losses, backward, Adam, no Trainer; both take turns of `steps` mini-batches.
-    """
-    runs: list[Callable[[], None]] = []
-    for sizes in ([], [500, 10]):
-        module, data = made(backbone(dim=DIM), source, batch)  # type: ignore[call-arg]
-        factories = {v: partial(Cascaded, codebook_sizes=sizes) for v in ("user", "item")} if sizes else {}
-        callback = QuantizationCallback(factories)  # type: ignore[arg-type]
-        callback.attach(module)
-        batches = [b for block in data.train_dataloader() for b in block.batches()]
-        runs.append(partial(_steps, module, callback, module.configure_optimizers(), batches[:steps]))
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(turns + 1):
-        for run, times in zip(runs, seconds):
-            start = time.perf_counter()
-            run()
-            if turn:
-                times.append((time.perf_counter() - start) / steps)
-    return median(seconds[0]), median(seconds[1])
-
-
-def _steps(module: CollaborativeFiltering, hook: Any, optimizer: torch.optim.Optimizer, batches: list[Any]) -> None:
+def train_steps(module: CollaborativeFiltering, hook: Any, optimizer: torch.optim.Optimizer, batches: Any) -> None:
     for batch in batches:
         terms = module.step_losses(batch, [hook])
         optimizer.zero_grad()
@@ -168,19 +107,19 @@ def _steps(module: CollaborativeFiltering, hook: Any, optimizer: torch.optim.Opt
 def seconds_to(*command: str) -> float:
     """Return the seconds from the start of a Python process to the time.time() that it prints last."""
     start = time.time()
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1]) - start
 
 
 # -- RecBole -----------------------------------------------------------------------------------------------------------
 
 
-def write_inter(data: CollaborativeData, folder: Path) -> Path:
-    """Write the interactions as RecBole's atomic file; the time column is their order, ties resolved as ours."""
-    raw = data.raw
+def write_inter(folder: Path) -> Path:
+    """Write the interactions as RecBole's atomic file; its time column is their rank, so that ties go our way."""
+    raw = made(BPRMF(DIM), SOURCE, 2048)[1].raw
     assert raw is not None
     assert raw.order is not None
-    path = folder / "ml-100k" / "ml-100k.inter"
+    path = folder / SOURCE / f"{SOURCE}.inter"
     path.parent.mkdir()
     rows = sorted(zip(raw.order.tolist(), range(len(raw.users)), raw.users.tolist(), raw.items.tolist()))
     lines = [f"{u}\t{i}\t{t}\n" for t, (_, _, u, i) in enumerate(rows)]
@@ -188,88 +127,139 @@ def write_inter(data: CollaborativeData, folder: Path) -> Path:
     return path
 
 
-def recbole(python: str, inter: Path, model: str, batch: int, epochs: int, evaluations: int) -> dict[str, Any]:
+def recbole(o: argparse.Namespace, model: str, batch: int, epochs: int, evaluations: int = 0) -> dict[str, Any]:
     """Return what rival_recbole.py wrote."""
-    out = inter.parent / "times.json"
-    numbers = {"batch": batch, "epochs": epochs, "evaluations": evaluations, "threads": THREADS}
-    command = [python, str(ROOT / "benchmarks/rival_recbole.py"), "--inter", str(inter), "--model", model]
+    out = o.inter.parent / "times.json"
+    numbers = {"batch": batch, "epochs": epochs, "evaluations": evaluations, "threads": o.threads}
+    command = [o.recbole, str(ROOT / "benchmarks/rival_recbole.py"), f"--inter={o.inter}", f"--model={model}"]
     command += [f"--{name}={value}" for name, value in numbers.items()] + [f"--out={out}"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=None if o.verbose else subprocess.DEVNULL)
     return json.loads(out.read_text())
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def training_row(model: str, batch: int, target: float, o: argparse.Namespace, inter: Path) -> Row:
-    """Return training speed in samples/s (BPRMF) or steps/s (LightGCN)."""
-    graph = model == "LightGCN"
+def training(model: str, batch: int, target: float, o: argparse.Namespace) -> Row:
+    """Return training speed, in samples/s for BPRMF and in steps/s for LightGCN."""
     ours, rival, floor = [], [], []
     for _ in range(o.repeats):
-        backbone = LightGCN(DIM) if graph else BPRMF(DIM)
-        module, data = made(backbone, "ml-100k", batch)
+        backbone = LightGCN(DIM) if model == "LightGCN" else BPRMF(DIM)
+        module, data = made(backbone, SOURCE, batch)
         users, items = data.parts[TRAIN]
-        work = -(-len(users) // batch) if graph else len(users)
+        graph = backbone._adjacency if isinstance(backbone, LightGCN) else None
+        work = len(users) if graph is None else -(-len(users) // batch)
         ours.append(work / our_epoch(module, data, o.epochs))
         if o.recbole:
-            theirs = recbole(o.recbole, inter, model.removesuffix("MF"), batch, o.epochs, 0)
-            if theirs["rows"] != len(users):
-                raise SystemExit(f"RecBole trains on {theirs['rows']} interactions, not {len(users)}")
+            theirs = recbole(o, model.removesuffix("MF"), batch, o.epochs)
+            assert (theirs["rows"], len(theirs["epochs"])) == (len(users), o.epochs), theirs
             rival.append(work / median(theirs["epochs"]))
-        adjacency = backbone._adjacency if isinstance(backbone, LightGCN) else None
         shape = (data.user_count, data.item_count)
-        floor.append(work / floor_epoch(users, items, shape, adjacency, DIM, batch, o.epochs))
-    unit = "steps/s" if graph else "samples/s"
-    return Row(f"{model} training, batch {batch}", unit, ours, rival, floor, "x RecBole", target)
+        floor.append(work / floor_epoch(users, items, shape, graph, DIM, batch, o.epochs))
+    unit = "samples/s" if graph is None else "steps/s"
+    name = f"{model} training, batch {batch}"
+    return Row(name, unit, ours, rival, floor, divided(ours, rival), "x RecBole", target)
 
 
-def ranking_rows(o: argparse.Namespace, inter: Path) -> list[Row]:
-    """Return seconds of ranking all items for all users, by our evaluation alone and by trainer.validate."""
-    module, data = made(BPRMF(DIM), "ml-100k", 2048)
+def ranking(o: argparse.Namespace) -> list[Row]:
+    """Return milliseconds of ranking all items for all users: our evaluation alone, and all of trainer.validate."""
+    module, data = made(BPRMF(DIM), SOURCE, 2048)
     trainer = quiet_trainer()
     users, positives = data.parts[DEV]
     [batch] = data.val_dataloader()
+    assert batch.seen is not None
+    mask = batch.seen
+    hidden, keys, bias = (module.tables[n].detach() for n in ("user", "item", "item_bias"))
     ours, whole, rival, floor = [], [], [], []
     for _ in range(o.repeats):
-        ours.append(timed(lambda: our_evaluation(module, data), 20))
-        whole.append(timed(lambda: trainer.validate(module, datamodule=data, verbose=False), 5))
+        ours.append(1e3 * timed(lambda: our_evaluation(module, data), 20))
         if o.recbole:
-            rival.append(median(recbole(o.recbole, inter, "BPR", 2048, 1, 5)["evaluate"]))
-        with torch.inference_mode():
-            vectors = [module.tables[n].detach() for n in ("user", "item", "item_bias")]
-            vectors = [vectors[0][users], vectors[1], vectors[2].squeeze(1)]
-            floor.append(timed(lambda: floor_evaluation(*vectors, batch.seen, positives), 20))  # noqa: B023
-    name = "Full ranking of 943 users"
+            rival.append(1e3 * median(recbole(o, "BPR", 2048, 1, 5)["evaluate"]))
+        floor.append(1e3 * timed(lambda: floor_evaluation(hidden[users], keys, bias[:, 0], mask, positives), 20))
+        whole.append(1e3 * timed(lambda: trainer.validate(module, datamodule=data, verbose=False), 5))
     return [
-        Row(f"{name}: evaluation loop", "s", ours, rival, floor, "x RecBole", 10),
-        Row(f"{name}: trainer.validate", "s", whole, rival, floor, "x RecBole", 10),
+        Row(f"Full ranking, {len(users)} users, {what}", "ms", o_, rival, floor, divided(rival, o_), "x RecBole", 10)
+        for what, o_ in (("evaluation loop", ours), ("trainer.validate", whole))
     ]
 
 
-def start_row(o: argparse.Namespace) -> Row:
+def start(o: argparse.Namespace) -> Row:
     """Return seconds from process start to the end of the first training block, 16 mini-batches of 1024."""
     ours, floor = [], []
     with tempfile.TemporaryDirectory() as folder:
-        options = ["fit", "--config", "conf/bprmf.yaml", "--data.init_args.source=ml-100k"]
+        options = ["fit", "--config=conf/bprmf.yaml", f"--data.init_args.source={SOURCE}"]
         options += [f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false"]
-        for _ in range(5 if o.repeats >= 3 else o.repeats):
-            ours.append(seconds_to("-c", FIRST_BATCH, *options))
+        for _ in range(o.repeats + 2):
+            ours.append(seconds_to("-c", FIRST_BLOCK, *options))
             floor.append(seconds_to("-c", "import lightning.pytorch, time; print(time.time())"))
-    return Row("Start to first training block, against importing Lightning", "s", ours, [], floor, "s more", 1.5)
+    more = [a - b for a, b in zip(ours, floor)]
+    return Row("Start to first training block", "s", ours, [], floor, more, "s over the import", 1.5)
 
 
-def search_row(codes: int, o: argparse.Namespace) -> Row:
-    """Return milliseconds of nearest_code on [4096, 64], against the bare product."""
+def search(codes: int, o: argparse.Namespace) -> Row:
+    """Return milliseconds of the nearest of K codes to 4096 vectors; the floor is the product alone."""
     x, c = torch.randn(4096, DIM), torch.randn(codes, DIM)
     ours, floor = [], []
     for _ in range(o.repeats):
         ours.append(1e3 * timed(lambda: nearest_code(x, c), 50))
         floor.append(1e3 * timed(lambda: x @ c.T, 50))
-    return Row(f"Code search, 4096 vectors, {codes} codes", "ms", ours, [], floor, "x the product", 2)
+    return Row(f"Code search, [4096, 64] x {codes}", "ms", ours, [], floor, divided(ours, floor), "x the product", 2)
 
 
-def quantizer_row(backbone: type[Backbone], source: str, batch: int, steps: int, turns: int, repeats: int) -> Row:
-    """Return milliseconds of a quantized step; the floor is the same step plain."""
-    pairs = [quantizer_steps(backbone, source, batch, steps, turns) for _ in range(repeats)]
-    name = f"Quantized step, {backbone.__name__}, {source}, batch {batch}"
-    return Row(name, "ms", [1e3 * q for _, q in pairs], [], [1e3 * p for p, _ in pairs], "% of the step", 10)
+def quantizer(backbone: type[Backbone], source: str, batch: int, turn: int, turns: int, o: argparse.Namespace) -> Row:
+    """Return milliseconds of a step with both tables quantized; the floor is the same step plain.
+
+    A direct loop, no Trainer: step_losses, backward, Adam. Both take turns of `turn` mini-batches.
+    """
+    runs: list[Callable[[], None]] = []
+    for sizes in ((), CODES):
+        module, data = made(backbone(), source, batch)
+        hook = QuantizationCallback({v: partial(Cascaded, codebook_sizes=sizes) for v in ("user", "item") if sizes})
+        hook.attach(module)
+        batches = [part for block in data.train_dataloader() for part in block.batches()][:turn]
+        runs.append(partial(train_steps, module, hook, module.configure_optimizers(), batches))
+    ours, floor = [], []
+    for _ in range(o.repeats):
+        both = [[1e3 * timed(run, 1) / turn for run in runs] for _ in range(turns)]
+        floor.append(median(plain for plain, _ in both))
+        ours.append(median(quantized for _, quantized in both))
+    share = [100 * (1 - plain / quantized) for plain, quantized in zip(floor, ours)]
+    name = f"Step with {list(CODES)}, {backbone.__name__}, {source}, batch {batch}"
+    return Row(name, "ms", ours, [], floor, share, "% of the step", 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--recbole", help="Python of RecBole's environment; without it RecBole is left out")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5, help="timed in each repeat, after one that is not")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="rows whose kind holds this: training, ranking, start, search, ...")
+    parser.add_argument("--verbose", action="store_true", help="show RecBole's messages")
+    o = parser.parse_args()
+    torch.set_num_threads(o.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    kinds: list[Callable[[argparse.Namespace], Row | list[Row]]] = [
+        partial(training, "BPRMF", 2048, 3), partial(training, "BPRMF", 256, 2.5),
+        partial(training, "LightGCN", 2048, 4), ranking, start, *(partial(search, k) for k in (200, 500, 8000)),
+        partial(quantizer, LightGCN, "ml-1m", 8192, 4, 5), partial(quantizer, BPRMF, SOURCE, 2048, 24, 10),
+        partial(quantizer, BPRMF, SOURCE, 256, 96, 10),
+    ]  # fmt: skip
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        o.inter = write_inter(Path(folder))
+        for kind in kinds:
+            if o.only in (kind.func if isinstance(kind, partial) else kind).__name__:
+                made_rows = kind(o)
+                rows += [made_rows] if isinstance(made_rows, Row) else made_rows
+                print(f"done: {rows[-1].name}", file=sys.stderr, flush=True)
+    about = {"torch": torch.__version__, "python": platform.python_version(), "threads": o.threads, "repeats": o.repeats}
+    content = [r._asdict() | {"times_floor": r.times_floor(), "met": r.met()} for r in rows]
+    o.out.write_text(json.dumps({"about": about, "rows": content}, indent=1))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -30,7 +30,7 @@ from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
 from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, replacing, write_json, write_parquet
-from lightning_vq.trainer import Trainer, prepare
+from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
 
 STARTED = time.time()
 DISTRIBUTED_VARIABLES = (
@@ -106,6 +106,7 @@ class CLI(LightningCLI):
         quantization.check(self.model.backbone.dim)
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.subcommand == "fit":
+            refuse_accumulation(self._get(self.config, "trainer")["accumulate_grad_batches"])
             self._check_monitor(monitor)
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
@@ -208,11 +209,11 @@ class CLI(LightningCLI):
 
     def validate(self, **options: Any) -> None:
         """Evaluate a checkpoint on the dev part."""
-        self._evaluate("validate", self.trainer.validate(**options, verbose=False))
+        self._evaluate("validate", self.trainer.validate(**{**options, "verbose": False}))
 
     def test(self, **options: Any) -> None:
         """Evaluate a checkpoint on the test part; per-user metrics are written beside it."""
-        self._evaluate("test", self.trainer.test(**options, verbose=False))
+        self._evaluate("test", self.trainer.test(**{**options, "verbose": False}))
 
     def _evaluate(self, verb: str, results: Any) -> None:
         if not self.trainer.is_global_zero:

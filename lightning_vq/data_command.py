@@ -20,32 +20,35 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str]) -> None:
     """Run a data verb."""
-    parser = _Parser(prog="python -m lightning_vq data", description=__doc__, allow_abbrev=False)
+    about = "What a source is and where it lies."
+    parser = _Parser(prog="python -m lightning_vq data", description=about, allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     helps = {
         "list": "every named source, and whether it is on disk",
-        "info": "what a source is, its licence, its counts before and after filtering",
+        "info": "its licence, and its counts before and after filtering",
         "download": "fetch a source from its official address",
         "verify": "read a source and compare its counts with the published ones",
     }
     for verb, text in helps.items():
-        one = verbs.add_parser(verb, help=text, allow_abbrev=False)
+        one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         one.add_argument("--root", help="folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq")
         if verb != "list":
             one.add_argument("name", help="a named source" + (", planted, or a file" if verb == "info" else ""))
         if verb == "info":
-            one.add_argument("--min-user", type=int, default=1, help="drop users with fewer interactions")
-            one.add_argument("--min-item", type=int, default=1, help="drop items with fewer interactions")
+            one.add_argument("--min-user", type=int, default=1, metavar="K", help="drop users with fewer interactions")
+            one.add_argument("--min-item", type=int, default=1, metavar="K", help="drop items with fewer interactions")
         if verb == "download":
-            one.add_argument("--files", type=Path, help="folder of official files that you fetched yourself")
+            one.add_argument("--files", type=Path, metavar="DIR", help="folder of the official files, fetched by you")
     options = parser.parse_args(arguments)
     if options.verb == "list":
         _list(options.root)
     elif options.verb == "info":
         _info(options.name, options.root, options.min_user, options.min_item)
+    elif options.name == "planted":
+        print("planted is embedded: nothing to download, nothing to verify")
     elif options.verb == "download":
-        source = named_source(options.name)
-        folder = from_local_files(source, options.files, options.root) if options.files else located(source, options.root)
+        source, root = named_source(options.name), options.root
+        folder = from_local_files(source, options.files, root) if options.files else located(source, root)
         print(f"{source.name} lies in {folder}")
     else:
         _verify(named_source(options.name), options.root)
@@ -70,7 +73,7 @@ def _list(root: str | None) -> None:
 
 def _info(name: str, root: str | None, least_user: int, least_item: int) -> None:
     if name == "planted":
-        raw, lines = planted_interactions(PlantedOptions()), ["about     " + (planted_interactions.__doc__ or "")]
+        raw, lines = planted_interactions(PlantedOptions()), ["about     interactions from a known category tree"]
     elif name.endswith(SUFFIXES):
         raw, lines = read_interactions(Path(name)), [f"file      {name}"]
     else:
@@ -87,16 +90,18 @@ def _info(name: str, root: str | None, least_user: int, least_item: int) -> None
         raw = source.read(folder)
     print("\n".join(lines))
     before = _counts(raw)
-    after = _counts(core(raw, least_user, least_item))
-    lengths = np.bincount(raw.users)
+    kept = core(raw, least_user, least_item)
+    after = _counts(kept)
+    lengths = np.bincount(kept.users)
     print(f"before    {_told(before)}; {100 * before[0] / (before[1] * before[2]):.3f} % dense")
     print(f"after     {_told(after)} (min_user={least_user}, min_item={least_item})")
     print(f"a user    {lengths.min()} to {lengths.max():,} interactions, median {int(np.median(lengths))}")
-    if raw.split is not None:
-        parts, sizes = np.unique(raw.split.astype(str), return_counts=True)
-        print("split     " + ", ".join(f"{part} {size:,}" for part, size in zip(parts, sizes)))
-    for part, (users, negatives) in raw.negatives.items():
+    if kept.split is not None:
+        print("split     " + ", ".join(f"{part} {(kept.split == part).sum():,}" for part in ("train", "dev", "test")))
+    for part, (users, negatives) in kept.negatives.items():
         print(f"stored    {negatives.shape[1]} negatives for each of {len(users):,} {part} users")
+    if raw.negatives and not kept.negatives:
+        print("stored    negatives name dropped items or users: evaluation draws its own")
 
 
 def _verify(source: Source, root: str | None) -> None:

@@ -23,6 +23,12 @@ def prepare(model: LightningModule, datamodule: Any, callbacks: Iterable[Callbac
                 callback.attach(model)
 
 
+def refuse_accumulation(batches: int) -> None:
+    """Refuse what Lightning would accept and we would ignore."""
+    if batches != 1:
+        raise UserError(f"trainer.accumulate_grad_batches={batches}: not supported, a block steps once per mini-batch")
+
+
 class Trainer(LightningTrainer):
     """Lightning's Trainer.
 
@@ -40,8 +46,7 @@ class Trainer(LightningTrainer):
         **options: Any,
     ) -> None:
         """Train a model on a datamodule."""
-        if self.accumulate_grad_batches != 1:
-            raise UserError("trainer.accumulate_grad_batches is not supported: a block steps once per mini-batch")
+        refuse_accumulation(self.accumulate_grad_batches)
         if isinstance(self.strategy, DDPStrategy):
             # Every buffer of ours is the same on all ranks by construction; broadcasting costs a collective a step.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)

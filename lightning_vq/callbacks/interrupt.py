@@ -12,6 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class Interrupt(Callback):
     """Saves `last.ckpt` at the border of a block and leaves, so that a resumed run goes on bit for bit.
 
+    A stop at the last block of an epoch waits for its end, where ModelCheckpoint(save_last=True) saves.
+
     Args:
         folder: of the run.
     """
@@ -35,13 +37,19 @@ class Interrupt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        asked = self.asked
-        if trainer.world_size > 1:  # all ranks leave at the same block
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
-            self.asked = True
+        # After the last block come validation and the epoch's end, which a resumed run would skip: see below.
+        if self._all_asked(trainer) and not trainer.is_last_batch:
             trainer.save_checkpoint(self.folder / "last.ckpt")
             raise KeyboardInterrupt
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._all_asked(trainer):  # ModelCheckpoint has saved the whole epoch
+            raise KeyboardInterrupt
+
+    def _all_asked(self, trainer: Trainer) -> bool:
+        if trainer.world_size > 1:  # all ranks leave at the same block
+            self.asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        return self.asked
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for number, handler in self._before.items():

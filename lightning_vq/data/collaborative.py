@@ -109,21 +109,23 @@ class CollaborativeData(LightningDataModule):
         self.before = (len(raw.users), len(raw.user_ids), len(raw.item_ids))
         raw = core(raw, self.min_user, self.min_item)
         parts = split_interactions(raw, self.split, self.ratio, self.eval_seed)
-        self.raw = raw
+        if self.split not in ("auto", "given"):
+            raw = raw._replace(negatives={})  # they belong to the source's own split
         self.user_count, self.item_count = len(raw.user_ids), len(raw.item_ids)
         order = np.lexsort((raw.items, raw.users))  # by user, which makes negatives cheap to check
-        users, items, parts = (torch.from_numpy(a[order]) for a in (raw.users, raw.items, parts))
-        self.parts = {p: (users[parts == p], items[parts == p]) for p in (TRAIN, DEV, TEST)}
+        users, items, part_of = (torch.from_numpy(a[order]) for a in (raw.users, raw.items, parts))
+        self.parts = {p: (users[part_of == p], items[part_of == p]) for p in (TRAIN, DEV, TEST)}
         for part, name in ((TRAIN, "train"), (DEV, "dev"), (TEST, "test")):
             if not len(self.parts[part][0]):
                 raise UserError(f"{raw.where}: the {name} part is empty")
-        self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where)
-        self.all_known = KnownPairs(users, items, self.item_count, raw.where)
+        self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where, raw.user_ids)
+        self.all_known = KnownPairs(users, items, self.item_count, raw.where, raw.user_ids)
         self._starts = {
             p: torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(u, minlength=self.user_count).cumsum(0)])
             for p, (u, _) in self.parts.items()
         }
         self._sampled: dict[int, Tensor] = {}
+        self.raw = raw  # last: where this is set, all of the above stands
 
     def facts(self) -> Facts:
         """Return what a model must know before its tables exist."""
@@ -143,8 +145,10 @@ class CollaborativeData(LightningDataModule):
     def train_dataloader(self) -> BlockLoader:
         rank, world = self._rank()
         seed = torch.initial_seed() if self.seed is None else self.seed
+        # A run resumed between epochs gets no state of its loader back, only the number of the epoch.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer is not None else 0
         return BlockLoader(
-            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, seed, rank, world
+            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, seed, epoch, rank, world
         )
 
     def val_dataloader(self) -> EvalLoader:

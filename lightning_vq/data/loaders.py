@@ -27,7 +27,8 @@ class BlockLoader:
         batch_size: rows of a mini-batch on each rank (B).
         negatives: per observed pair.
         block: mini-batches in a block (S).
-        seed, rank, world: of the draw.
+        seed, epoch: of the first draw.
+        rank, world: whose share of it.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class BlockLoader:
         negatives: int,
         block: int,
         seed: int,
+        epoch: int,
         rank: int,
         world: int,
     ) -> None:
         self.users, self.items, self.known = users, items, known
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
         self.seed, self.rank, self.world = seed, rank, world
-        self.epoch = 0
+        self.epoch = epoch
         self.position = 0  # blocks of this epoch that were handed out
         whole, rest = divmod(len(users), batch_size * world)
         self.batches = whole + (rest >= world)  # a rest smaller than the ranks would leave one with nothing

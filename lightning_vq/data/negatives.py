@@ -1,5 +1,7 @@
 """Uniform negatives that are never among a user's known items; exact, vectorized. Shapes: E rows, n negatives."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,14 +9,30 @@ from lightning_vq.errors import UserError
 
 
 class KnownPairs:
-    """The set of known (user, item) pairs, as sorted keys user * items + item."""
+    """The set of known (user, item) pairs, as sorted keys user * items + item.
 
-    def __init__(self, users: Tensor, items: Tensor, item_count: int, where: str) -> None:
+    Args:
+        users, items: (E,) the pairs.
+        item_count: items there are.
+        where: file they come from, for messages.
+        user_ids: original ids, for messages.
+
+    Raises:
+        UserError: a user knows all items, so that no negative can be drawn.
+    """
+
+    def __init__(
+        self, users: Tensor, items: Tensor, item_count: int, where: str, user_ids: Sequence[object] | None = None
+    ) -> None:
         self.item_count = item_count
         self.keys = torch.unique(users.long() * item_count + items.long())  # sorted
         full = torch.bincount(self.keys // item_count) >= item_count
         if full.any():
-            raise UserError(f"{where}: user number {int(full.nonzero()[0])} knows all {item_count} items: no negatives")
+            user = int(full.nonzero()[0])
+            raise UserError(
+                f"{where}: user {user if user_ids is None else user_ids[user]} knows all {item_count} items, "
+                "so that no negative can be drawn; drop such users or add items"
+            )
 
     def contains(self, users: Tensor, items: Tensor) -> Tensor:
         """Return which pairs are known; fast (50 ns a pair) where users come sorted."""
@@ -36,8 +54,8 @@ class KnownPairs:
 def generator(*purpose: int) -> torch.Generator:
     """Return a generator of its own for (seed, purpose, epoch, ...), the same on every machine and rank.
 
-    >>> int(torch.randint(10**6, (1,), generator=generator(0, 1))) == int(torch.randint(10**6, (1,), generator=generator(0, 2)))
-    False
+    >>> [int(torch.randint(100, (1,), generator=generator(0, purpose))) for purpose in (1, 1, 2)]
+    [82, 82, 19]
     """
     mixed = 0
     for number in purpose:

@@ -1,8 +1,8 @@
 """Fetches a source's official files: licence notice, progress bar, checksum, nothing half written."""
 
 import hashlib
+import http.client
 import os
-import shutil
 import sys
 import tempfile
 import urllib.error
@@ -43,34 +43,44 @@ def download(
         UserError: no network, a wrong checksum, files that cannot be unpacked.
     """
     print(f"{name}: licence: {licence}", file=sys.stderr)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as temporary:
-        fetched, made = Path(temporary) / "fetched", Path(temporary) / "made"
-        fetched.mkdir()
-        made.mkdir()
+    with _beside(folder) as temporary:
+        fetched = Path(temporary)
         for remote in remotes:
             try:
                 _fetch(remote, fetched / remote.name)
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "reason", error)
                 raise UserError(
                     f"{name}: {remote.url} cannot be fetched ({reason}). Without a network, fetch it elsewhere and "
                     f"run: python -m lightning_vq data download {name} --files FOLDER_WITH_{remote.name}; "
                     f"the data set belongs in {folder}"
                 ) from None
-        unpack_checked(name, unpack, fetched, made)
-        os.replace(made, folder)
+        unpack_whole(unpack, fetched, " and ".join(remote.url for remote in remotes), folder)
 
 
-def unpack_checked(name: str, unpack: Callable[[Path, Path], None], fetched: Path, made: Path) -> None:
-    """Unpack, and turn whatever a strange file provokes into one message."""
+def unpack_whole(unpack: Callable[[Path, Path], None], fetched: Path, origin: str, folder: Path) -> None:
+    """Unpack into `folder`, which appears whole or not at all; whatever a strange file provokes is one message."""
+    with _beside(folder) as temporary:
+        made = Path(temporary) / "made"
+        made.mkdir()
+        try:
+            unpack(fetched, made)
+        except Exception as error:
+            raise UserError(f"{folder.name}: {origin}: not the files that were expected: {error!r}") from None
+        try:
+            os.replace(made, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, as the first trials of a sweep are
+                raise
+
+
+def _beside(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a hidden folder on the disk of `folder`, so that what is ready only needs a new name."""
     try:
-        unpack(fetched, made)
-    except UserError:
-        raise
-    except Exception as error:
-        shutil.rmtree(made, ignore_errors=True)
-        raise UserError(f"{name}: the files in {fetched} are not what was expected: {error!r}") from None
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-")
+    except OSError as error:
+        raise UserError(f"{folder.parent}: no folder can be made there ({error.strerror})") from None
 
 
 def _fetch(remote: Remote, target: Path) -> None:

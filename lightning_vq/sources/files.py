@@ -39,17 +39,24 @@ def read_table(path: Path) -> pa.Table:
         table = pyarrow.csv.read_csv(path, read_options=reading, parse_options=options)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end: {str(error).splitlines()[0]}") from None
-    if path.suffix != ".gz" and not _ends_with_newline(path):
-        last = table.slice(len(table) - 1).to_pylist()
-        if any(value is None for value in last[0].values()) if last else False:
-            raise UserError(f"{path}, row {len(table) + 1}: the file breaks off in the middle of a row: {last[0]}")
+    if path.suffix != ".gz":  # a cut gzip file is refused above
+        _refuse_half_a_field(path, delimiter.encode())
     return table
 
 
-def _ends_with_newline(path: Path) -> bool:
+def _refuse_half_a_field(path: Path, delimiter: bytes) -> None:
+    """Refuse a file whose last row has no newline and a last field shorter than in any other row."""
     with path.open("rb") as file:
         file.seek(-1, 2)
-        return file.read(1) == b"\n"
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        fields = [len(line.rstrip(b"\r\n").rpartition(delimiter)[2]) for line in file]
+    if len(fields) > 2 and fields[-1] < min(fields[1:-1]):
+        raise UserError(
+            f"{path}, row {len(fields)}: the file seems to break off in the middle of this row, whose last field is "
+            "the shortest of all; fetch the file again or, if it is whole, end it with a newline"
+        )
 
 
 def read_interactions(
@@ -84,7 +91,9 @@ def read_interactions(
                     f"(--data.init_args.columns.{role}=NAME)"
                 )
             del chosen[role]
-    table = pa.table({role: table[name] for role, name in chosen.items()})
+        elif table.column_names.count(name) > 1:
+            raise UserError(f"{path}: the column {name!r} for the {role} stands more than once in the header")
+    table = pa.table({role: _plain(path, role, table[name]) for role, name in chosen.items()})
     # Row numbers are line numbers in a CSV with a header; row 1 of a Parquet file is its first.
     first = 1 if path.suffix == ".parquet" else 2
     table = table.append_column("row", pa.array(np.arange(first, first + len(table))))
@@ -93,6 +102,8 @@ def read_interactions(
             table = _numbers(path, table, role)
     if min_rating is not None:
         table = table.filter(pc.greater_equal(table["rating"], min_rating))
+        if not len(table):
+            raise UserError(f"{path}: no row has a rating of at least {min_rating}")
     if "split" in chosen:
         _check_split(path, table)
     if duplicates != "refuse":
@@ -105,19 +116,32 @@ def read_interactions(
     )  # fmt: skip
 
 
+def _plain(path: Path, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of numbers or text; dictionaries are dissolved, since they may list ids that no row has."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise UserError(f"{path}: the {role} column holds {kind}; it must hold numbers or UTF-8 text")
+    return column
+
+
 def _numbers(path: Path, table: pa.Table, role: str) -> pa.Table:
     column = table[role]
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        text = column.cast(pa.string())
-        wrong = np.flatnonzero(~pc.match_substring_regex(text, r"^\s*[-+]?[0-9.]+([eE][-+]?\d+)?\s*$").to_numpy())
-        where = f", row {table['row'][int(wrong[0])]}" if len(wrong) else ""
-        example = f" ({text[int(wrong[0])].as_py()!r})" if len(wrong) else ""
-        raise UserError(f"{path}{where}: the {role} must be a number{example}")
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        number = pc.match_substring_regex(text, r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+        wrong = np.flatnonzero(~pc.fill_null(number, True).to_numpy())
+        if len(wrong):
+            value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
+            raise UserError(f"{path}, row {row}: the {role} must be a number, not {value!r}")
+        column = text.cast(pa.float64())
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
-        raise UserError(f"{path}, row {table['row'][int(missing[0])]}: the {role} is missing or NaN ({len(missing)} rows)")
+        row = table["row"][int(missing[0])]
+        raise UserError(f"{path}, row {row}: the {role} is missing or NaN ({len(missing)} such rows)")
     return table.set_column(table.column_names.index(role), role, column)
 
 
@@ -125,8 +149,8 @@ def _check_split(path: Path, table: pa.Table) -> None:
     parts = ["train", "dev", "test"]
     wrong = np.flatnonzero(~pc.is_in(table["split"].cast(pa.string()), pa.array(parts)).to_numpy())
     if len(wrong):
-        value = table["split"][int(wrong[0])].as_py()
-        raise UserError(f"{path}, row {table['row'][int(wrong[0])]}: unknown split {value!r}{nearest(str(value), parts)}")
+        value, row = table["split"][int(wrong[0])].as_py(), table["row"][int(wrong[0])]
+        raise UserError(f"{path}, row {row}: unknown split {value!r}{nearest(str(value), parts)}")
 
 
 def ids_to_rows(ids: pa.Array, wanted: pa.ChunkedArray, where: str, what: str) -> Array:
@@ -135,7 +159,9 @@ def ids_to_rows(ids: pa.Array, wanted: pa.ChunkedArray, where: str, what: str) -
     Raises:
         UserError: an id that is not there.
     """
-    rows = pc.index_in(wanted.cast(ids.type), ids)
+    if wanted.type != ids.type:  # as text, so that "12x" among numbers is an id that is not there, not a failed cast
+        wanted, ids = wanted.cast(pa.string()), ids.cast(pa.string())
+    rows = pc.index_in(wanted, ids)
     if rows.null_count:
         missing = wanted[int(np.flatnonzero(pc.is_null(rows).to_numpy())[0])].as_py()
         raise UserError(f"{where}: {what} {missing!r} is not among the interactions")

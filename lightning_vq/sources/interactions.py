@@ -48,9 +48,12 @@ def from_columns(
         raise UserError(f"{where}: no interactions")
     encoded = {}
     for name, column in (("user", user), ("item", item)):
-        if column.null_count:
-            row = row_number[np.flatnonzero(pc.is_null(column).to_numpy())[0]]
-            raise UserError(f"{where}, row {row}: the {name} is missing")
+        missing = pc.is_null(column, nan_is_null=True)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            missing = pc.fill_null(pc.equal(column, ""), True)
+        missing = np.flatnonzero(missing.to_numpy())
+        if len(missing):
+            raise UserError(f"{where}, row {row_number[missing[0]]}: the {name} is missing ({len(missing)} such rows)")
         dictionary = pc.dictionary_encode(column).combine_chunks()
         encoded[name] = (dictionary.dictionary, dictionary.indices.to_numpy().astype(np.int64))
     (user_ids, users), (item_ids, items) = encoded["user"], encoded["item"]
@@ -76,12 +79,14 @@ def _refuse_duplicates(where: str, keys: Array, rows: Array, name: Callable[[int
 
 
 def select(raw: Interactions, keep: Array) -> Interactions:
-    """Return the rows of a mask (E,), ids mapped anew; truth and stored negatives follow their entities."""
+    """Return the rows of a mask (E,), ids mapped anew; truth follows its entities.
+
+    Stored negatives name the ids of the whole source. Where some of those go, all negatives do, to be drawn anew.
+    """
     users, items = raw.users[keep], raw.items[keep]
     kept_users, new_users = np.unique(users, return_inverse=True)
     kept_items, new_items = np.unique(items, return_inverse=True)
-    if raw.negatives and (len(kept_users) < len(raw.user_ids) or len(kept_items) < len(raw.item_ids)):
-        raise UserError(f"{raw.where}: rows cannot be dropped from a source that stores its negatives")
+    whole = len(kept_users) == len(raw.user_ids) and len(kept_items) == len(raw.item_ids)
     return raw._replace(
         user_ids=raw.user_ids.take(pa.array(kept_users)),
         item_ids=raw.item_ids.take(pa.array(kept_items)),
@@ -90,6 +95,7 @@ def select(raw: Interactions, keep: Array) -> Interactions:
         order=None if raw.order is None else raw.order[keep],
         split=None if raw.split is None else raw.split[keep],
         row_number=raw.row_number[keep],
+        negatives=raw.negatives if whole else {},
         item_categories={k: v[kept_items] for k, v in raw.item_categories.items()},
         user_categories={k: v[kept_users] for k, v in raw.user_categories.items()},
     )

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.sources.download import Remote, download, unpack_checked
+from lightning_vq.sources.download import Remote, download, unpack_whole
 from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
 from lightning_vq.sources.interactions import Interactions
 
@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 def data_root(root: str | None) -> Path:
     """Return the folder of named sources: the one given, else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq."""
-    return Path(root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "lightning_vq")
+    return Path(root or os.environ.get(ROOT_VARIABLE) or "~/.cache/lightning_vq").expanduser()
 
 
 def named_source(name: str) -> Source:
@@ -65,27 +65,39 @@ def from_local_files(source: Source, fetched: Path, root: str | None) -> Path:
     for remote in source.remotes:
         if not (fetched / remote.name).is_file():
             raise UserError(f"{fetched} has no {remote.name} (from {remote.url})")
-    made = folder.with_name(f".{source.name}-made")
-    made.mkdir(parents=True)
-    unpack_checked(source.name, source.unpack, fetched, made)
-    os.replace(made, folder)
+    unpack_whole(source.unpack, fetched, str(fetched), folder)
     return folder
+
+
+def _part(folder: Path, name: str) -> Path:
+    """Return a file of a source's folder."""
+    if not (folder / name).is_file():
+        raise UserError(
+            f"{folder} lacks {name}: put it there, or remove the folder and run: "
+            f"python -m lightning_vq data download {folder.name}"
+        )
+    return folder / name
 
 
 def read_movielens(folder: Path) -> Interactions:
     """Read ml-100k or ml-1m. Where a leave-one-out split with stored negatives lies beside it, that one is used."""
-    raw = read_interactions(folder / "interactions.csv.gz")
-    if not (folder / "leave_one_out.csv.gz").is_file():
+    raw = read_interactions(_part(folder, "interactions.csv.gz"))
+    path = folder / "leave_one_out.csv.gz"
+    if not path.is_file():
         return raw
-    held = read_table(folder / "leave_one_out.csv.gz")
-    keys = raw.users * len(raw.item_ids) + raw.items
-    where = str(folder / "leave_one_out.csv.gz")
-    users = ids_to_rows(raw.user_ids, held["user"], where, "user")
-    items = ids_to_rows(raw.item_ids, held["item"], where, "item")
+    held = read_table(path)
+    users = ids_to_rows(raw.user_ids, held["user"], str(path), "user")
+    items = ids_to_rows(raw.item_ids, held["item"], str(path), "item")
+    keys, wanted = (u * len(raw.item_ids) + i for u, i in ((raw.users, raw.items), (users, items)))
+    order = np.argsort(keys)
+    rows = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
+    strange = np.flatnonzero(keys[rows] != wanted)
+    if len(strange):
+        user, item = (held[role][int(strange[0])] for role in ("user", "item"))
+        raise UserError(f"{path}, row {strange[0] + 2}: user {user} and item {item} are not among the interactions")
     split = np.full(len(keys), "train", dtype=object)
-    position = np.argsort(keys)
-    split[position[np.searchsorted(keys, users * len(raw.item_ids) + items, sorter=position)]] = held["split"].to_numpy()
-    return raw._replace(split=split, negatives=read_negatives(folder / "leave_one_out_negatives.csv.gz", raw))
+    split[rows] = held["split"].to_numpy()
+    return raw._replace(split=split, negatives=read_negatives(_part(folder, "leave_one_out_negatives.csv.gz"), raw))
 
 
 def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -105,7 +117,7 @@ def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray,
 
 def read_grocery(folder: Path) -> Interactions:
     """Read ReChorus' Grocery_and_Gourmet_Food with its own leave-one-out split."""
-    raw = read_interactions(folder / "interactions.csv.gz")
+    raw = read_interactions(_part(folder, "interactions.csv.gz"))
     negatives = folder / "negatives.csv.gz"
     return raw._replace(negatives=read_negatives(negatives, raw)) if negatives.is_file() else raw
 

@@ -48,13 +48,28 @@ class World(NamedTuple):
 
 
 def make_world(options: PlantedOptions) -> World:
-    """Draw the truth."""
+    """Draw the truth.
+
+    Raises:
+        UserError: an option out of its range.
+    """
+    for name in ("users", "mean_length", "favourites"):
+        if getattr(options, name) < 1:
+            raise UserError(f"planted.{name} is {getattr(options, name)}; it must be at least 1")
+    for name in ("loyalty", "sibling", "cold"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f"planted.{name} is {getattr(options, name)}; it must be a share between 0 and 1")
+    if options.seed < 0:
+        raise UserError(f"planted.seed is {options.seed}; it must not be negative")
     if min(options.branching, default=0) < 1:
         raise UserError(f"planted.branching {options.branching} must name at least one level, each of at least one")
     rng = np.random.default_rng([options.seed, 1])
     leaves = int(np.prod(options.branching))
-    if options.items < leaves:
-        raise UserError(f"planted.items is {options.items}, fewer than the {leaves} leaves of branching")
+    # A user has at most a fourth of the items, and at least 5 are wanted of her.
+    if options.items < max(leaves, 20):
+        raise UserError(
+            f"planted.items is {options.items}; it must be at least 20 and at least the {leaves} leaves of branching"
+        )
     item_leaf = rng.permutation(np.arange(options.items) % leaves)
     popularity = (np.arange(options.items) + 5.0) ** -options.exponent
     popularity[rng.random(options.items) < options.cold] *= 0.01
@@ -68,7 +83,11 @@ def make_world(options: PlantedOptions) -> World:
 
 
 def planted_interactions(options: PlantedOptions) -> Interactions:
-    """Draw time-stamped interactions, no (user, item) twice, at least three a user."""
+    """Draw time-stamped interactions, no (user, item) twice, at least three a user.
+
+    Raises:
+        UserError: an option out of its range, or a user whose leaves hold too few items.
+    """
     world = make_world(options)
     rng = np.random.default_rng([options.seed, 2])
     siblings = options.branching[-1]
@@ -96,6 +115,12 @@ def planted_interactions(options: PlantedOptions) -> Interactions:
     position = np.arange(len(users)) - np.searchsorted(users, users)
     keep = position < wanted[users]
     users, items, position = users[keep], items[keep], position[keep]
+    fewest = np.bincount(users, minlength=options.users).min()
+    if fewest < 3:
+        raise UserError(
+            f"planted: a user found only {fewest} items that she likes, and needs 3; raise planted.items "
+            f"({options.items}) or lower planted.loyalty ({options.loyalty})"
+        )
     time = 1_600_000_000 + rng.integers(0, 10_000_000, options.users)[users] + position * 3600
     shuffled = np.argsort(time, kind="stable")
     users, items, time = users[shuffled], items[shuffled], time[shuffled]

@@ -51,8 +51,9 @@ class LightGCN(Backbone):
     def _propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return smoothed users (U, D) and items (N, D)."""
         assert self._adjacency is not None
-        if self._adjacency.device != users.device:
-            self._adjacency = self._adjacency.to(users.device)
+        wide = torch.promote_types(users.dtype, torch.float32)  # sparse products have no half precision
+        if self._adjacency.device != users.device or self._adjacency.dtype != wide:
+            self._adjacency = self._adjacency.to(users.device, wide)
         layer = torch.cat([users, items])  # (U + N, D)
         total = layer
         for _ in range(self.layers):

@@ -1,0 +1,215 @@
+"""The command line as a user meets it: real processes, exit statuses, files that are left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+SMALL = [
+    "--data.init_args.planted={users: 150, items: 90, branching: [4, 3], mean_length: 12}",
+    "--quantization.quantizers.user.init_args.codebook_sizes=[12, 4]",
+    "--quantization.quantizers.item.init_args.codebook_sizes=[12, 4]",
+    "--trainer.enable_progress_bar=false",
+]
+
+
+def run(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_vq", *arguments],
+        capture_output=True, text=True, env={**os.environ, **environment}, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    root = tmp_path_factory.mktemp("first")
+    config = "conf/cove_lgcn.yaml"
+    done = run("fit", "--config", config, *SMALL, "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}")
+    return root / "runs" / "cove_lgcn" / "1", done.stdout
+
+
+def test_the_table_shows_base_and_quantized(finished: tuple[Path, str]) -> None:
+    folder, text = finished
+    for words in ("base", "quantized", "test/hr@5/full", "test/ndcg@10/uni99", "samples/s", "codes used", "AMI"):
+        assert words in text
+    assert f"Run folder: {folder}" in text
+    assert f"Next: python -m lightning_vq predict --run {folder}" in text
+
+
+def test_the_run_folder_is_complete(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    for one in (folder, folder / "baseline"):
+        for name in ("config.yaml", "metrics.json", "metrics.csv", "best.ckpt", "last.ckpt", "test_users.parquet"):
+            assert (one / name).stat().st_size > 0
+    summary = json.loads((folder / "metrics.json").read_text())
+    assert summary["state"] == "finished"
+    assert {"test/ndcg@10/full", "test/hr@10/uni99"} <= set(summary["test"])
+    assert {"level1/leaf", "level2/group"} == set(summary["recovery"]["item"])
+    cases = pq.read_table(folder / "test_users.parquet")
+    assert np.mean(cases["ndcg@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/ndcg@10/full"], abs=1e-6)
+    assert cases["user"][0].as_py().startswith("u")
+    for name in ("losses", "ranking", "usage"):
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in folder.rglob(".*")] == []  # nothing half written
+
+
+def test_the_tree_files_agree(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    table = pq.read_table(folder / "tree" / "item.parquet").to_pylist()
+    assert len(table) == len(pq.read_table(folder / "vocab" / "item.parquet"))
+    paths = {row["id"]: (row["level1"], row["level2"]) for row in table}
+    tree = json.loads((folder / "tree" / "item.json").read_text())
+    nested = {
+        entity: (leaf["code"], top["code"])
+        for top in tree["children"] for leaf in top["children"] for entity in leaf["entities"]
+    }  # fmt: skip
+    assert nested == paths
+
+
+def test_test_and_validate_from_the_folder_alone_repeat_the_figures(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    summary = json.loads((folder / "metrics.json").read_text())
+    run("test", "--run", str(folder))
+    assert json.loads((folder / "test.json").read_text()) == pytest.approx(summary["test"], abs=1e-7)
+    run("validate", "--run", str(folder))
+    validated = json.loads((folder / "validate.json").read_text())
+    assert validated == pytest.approx({k: summary["best"][k] for k in validated}, abs=1e-7)
+
+
+def test_predict_writes_original_ids_and_nothing_seen(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    run("predict", "--run", str(folder), "--model.init_args.top_k=7")
+    lists = pq.read_table(folder / "recommendations.parquet").to_pylist()
+    assert len(lists) == 150 * 7
+    by_user: dict[str, list[dict]] = {}
+    for row in lists:
+        by_user.setdefault(row["user"], []).append(row)
+    held = {row["user"]: row for row in pq.read_table(folder / "test_users.parquet").to_pylist()}
+    for user, rows in by_user.items():
+        assert [row["place"] for row in rows] == list(range(1, 8))
+        assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+        items = [row["item"] for row in rows]
+        assert len(set(items)) == 7
+        # Lists leave out the dev item, so that the held-out item can only move up from its rank.
+        if held[user]["rank/full"] <= 7:
+            assert held[user]["item"] in items
+
+
+def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = finished
+    options = ["--baseline=false", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=3"]
+    run("fit", "--config", str(folder / "config.yaml"), *options)
+    again = json.loads((tmp_path / "runs" / "config" / "1" / "metrics.json").read_text())
+    assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
+
+
+def test_every_config_is_a_fit(tmp_path: Path) -> None:
+    for path in sorted(Path("conf").glob("*.yaml")):
+        assert len(path.read_text().splitlines()) <= 30, path
+        small = SMALL if "cove" in path.name else [SMALL[0], SMALL[3]]
+        run("fit", "--config", str(path), *small, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
+
+
+BAD = {
+    "trainer.max_epoch=3": "did you mean 'trainer.max_epochs'",
+    "model.init_args.lrr=3": "did you mean 'lr'",
+    "model.init_args.backbone.init_args.layer=3": "did you mean 'layers'",
+    "model.init_args.backbone=lightning_vq.backbones.collaborative.lightgcn.LightGC": "did you mean 'LightGCN'",
+    "quantization.quantizers.item=lightning_vq.quantizers.Cascade": "did you mean 'Cascaded'",
+    "quantization.quantizers.item.init_args.codebook_sizes=[8,20]": "did you mean [20, 8]",
+    "quantization.quantizers.item.init_args.codebook_sizes=[5000,8]": "rows (1000)",
+    "data.init_args.source=ml100k": "did you mean 'ml-100k'",
+    "data.init_args.source=absent.csv": "no file at absent.csv",
+    "data.init_args.batch_size=many": "batch_size",
+    "monitor=val/ndgc@10/full": "did you mean 'val/ndcg@10/full'",
+    "ckpt_path=absent.ckpt": "no checkpoint at absent.ckpt",
+    "trainer.accumulate_grad_batches=2": "accumulate_grad_batches",
+}
+
+
+@pytest.mark.parametrize("option", list(BAD))
+def test_bad_input_is_one_line_and_status_two_and_leaves_nothing(option: str, tmp_path: Path) -> None:
+    done = run(
+        "fit", "--config", "conf/cove_lgcn.yaml", f"--{option}", f"--trainer.default_root_dir={tmp_path}", expect=2
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert BAD[option] in errors[0]
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["fitt"], ["fit"], ["test"], ["fit", "--config", "conf/absent.yaml"]])
+def test_wrong_verbs_and_missing_configs(arguments: list[str]) -> None:
+    assert run(*arguments, expect=2).stderr.startswith("error: ")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    assert "not a run folder" in run("test", "--run", str(tmp_path), expect=2).stderr
+
+
+def test_help_and_version_import_no_torch() -> None:
+    code = "import sys, runpy; sys.argv = ['lightning_vq', '{}']\ntry: runpy.run_module('lightning_vq', run_name='__main__')\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    for verb in ("--help", "--version"):
+        subprocess.run([sys.executable, "-c", code.format(verb)], check=True, capture_output=True)
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    options = [*SMALL, "--baseline=false", "--patience=null", f"--trainer.default_root_dir={tmp_path}"]
+    command = [sys.executable, "-m", "lightning_vq", "fit", "--config", "conf/cove_lgcn.yaml", *options]
+    process = subprocess.Popen([*command, "--trainer.max_epochs=100000"], stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "runs" / "cove_lgcn" / "1"
+    deadline = time.time() + 120
+    while not (folder / "metrics.csv").exists() and time.time() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"To go on: python -m lightning_vq fit --run {folder}" in errors
+    stopped = json.loads((folder / "metrics.json").read_text())
+    assert stopped["state"] == "stopped"
+    epochs = stopped["epochs"] + 2
+    run("fit", "--run", str(folder), f"--trainer.max_epochs={epochs}")
+    assert json.loads((folder / "metrics.json").read_text())["state"] == "finished"
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines[1:]] == list(range(epochs))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["max_epochs"] == epochs
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = {(f"anna{u}", f"thing {i}") for u in range(60) for i in rng.integers(0, 40, 12)}
+    text = "who\twhat\twhen\n" + "".join(f"{u}\t{i}\t{n}\n" for n, (u, i) in enumerate(sorted(rows)))
+    (tmp_path / "mine.tsv").write_text(text)
+    columns = "--data.init_args.columns={user: who, item: what, timestamp: when}"
+    source = [f"--data.init_args.source={tmp_path / 'mine.tsv'}", f"--trainer.default_root_dir={tmp_path}"]
+    run("fit", "--config", "conf/bprmf.yaml", *source, columns, "--trainer.max_epochs=1", SMALL[3])
+    folder = tmp_path / "runs" / "bprmf" / "1"
+    run("predict", "--run", str(folder))
+    lists = pq.read_table(folder / "recommendations.parquet").to_pylist()
+    assert re.match(r"anna\d+", lists[0]["user"])
+    assert lists[0]["item"].startswith("thing ")
+    wrong = run("fit", "--config", "conf/bprmf.yaml", *source, "--data.init_args.columns={user: whom}", expect=2)
+    assert "did you mean 'who'" in wrong.stderr
+
+
+def test_wandb_logs_offline_without_a_key(tmp_path: Path) -> None:
+    options = [*SMALL, "--baseline=false", "--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
+    logger = ["--config", "conf/logger/wandb.yaml", f"--trainer.logger.init_args.save_dir={tmp_path}"]
+    run("fit", "--config", "conf/cove_lgcn.yaml", *logger, *options, WANDB_API_KEY="", WANDB_SILENT="true")
+    files = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 1
+    content = files[0].read_bytes()
+    for key in (b"val/ndcg@10/full", b"loss/quantization", b"codes/item/level1", b"samples_per_second"):
+        assert key in content
