@@ -25,7 +25,10 @@ SEEDS = (0, 1, 2)
 DRAWS = (0, 1, 2, 3, 4)
 LRS, DECAYS = ("5e-4", "1e-3", "2e-3"), ("1e-8", "1e-6")  # the fixed six-point grid, the same for every model
 RECHORUS = {"bprmf": ("1e-3", "1e-6"), "lgcn": ("1e-3", "1e-8")}
-SAMPLED = ("--monitor=val/ndcg@5/uni99", "--data.init_args.val_protocols=[sampled]")
+COVE = {  # codebook sizes by source; every other setting as in conf/cove_*.yaml, which the planted data chose
+    "amazon-grocery": "[200,10]", "ml-100k": "[40,8]", "ml-1m": "[200,10]",
+}  # fmt: skip
+SAMPLED = ("--monitor=val/ndcg@5/uni99", "--data.init_args.val_protocols=[sampled]", "--patience=10")
 
 
 class Row(NamedTuple):
@@ -43,11 +46,16 @@ class Row(NamedTuple):
         return f"{self.group}/{self.model}-lr{self.lr}-wd{self.decay}-seed{self.seed}"
 
     def command(self, folder: Path) -> list[str]:
+        stopped = sorted(folder.glob(f"runs/{self.model}/*/last.ckpt"))
+        if stopped:  # an earlier call was stopped in the middle: go on
+            return [sys.executable, "-m", "lightning_vq", "fit", "--run", str(stopped[-1].parent)]
+        sizes = next(COVE[source] for source in COVE if f"--data.init_args.source={source}" in self.options)
+        tree = [f"--quantization.quantizers.{v}.init_args.codebook_sizes={sizes}" for v in ("user", "item")]
         return [
             sys.executable, "-m", "lightning_vq", "fit", "--config", f"conf/{self.model}.yaml",
             f"--trainer.default_root_dir={folder}", "--trainer.enable_progress_bar=false", "--baseline=false",
             f"--model.init_args.lr={self.lr}", f"--model.init_args.weight_decay={self.decay}",
-            f"--seed_everything={self.seed}", *self.options,
+            f"--seed_everything={self.seed}", *(tree if "cove" in self.model else []), *self.options,
         ]  # fmt: skip
 
 
@@ -72,7 +80,7 @@ def rows(out: Path) -> list[list[Row]]:
     for model, options in (("bprmf", grocery), ("cove_bprmf", grocery), ("lgcn", wide), ("cove_lgcn", wide)):
         best = chosen(out, grid("grocery-grid", model, options))
         if best is not None:
-            tuned += [Row("grocery-tuned", model, best.lr, best.decay, s, options) for s in SEEDS]
+            tuned += [best._replace(seed=s) for s in SEEDS[1:]]
     small = (*data("ml-100k", 256), *SAMPLED)
     hundred = [Row("ml-100k", m, *RECHORUS[m.removeprefix("cove_")], s, small) for m in MODELS for s in SEEDS]
     million = (*data("ml-1m", 256), *SAMPLED, "--patience=5")
@@ -158,11 +166,17 @@ def tables(out: Path) -> None:
             cells = [spread([f["best"][f["monitor"]] for f in done])]
             for name in names:
                 key = f"test/{name}"
-                drawn = [[d[key] for d in f["draws"]] if key in f.get("draws", [{}])[0] else [f["test"][key]] for f in done]
+                drawn = [
+                    [d[key] for d in f["draws"]] if key in f.get("draws", [{}])[0] else [f["test"][key]] for f in done
+                ]
                 cells.append(spread([float(np.mean(d)) for d in drawn]))
             epochs = "/".join(str(f["epochs"]) for f in done)
             rate = f"{np.median([f['samples_per_second'] for f in done]):,.0f}"
-            print(f"| {NAMES[model]} | {lr} | {decay} | {len(done)} of {len(found)} | " + " | ".join([*cells, epochs, rate]) + " |")
+            print(
+                f"| {NAMES[model]} | {lr} | {decay} | {len(done)} of {len(found)} | "
+                + " | ".join([*cells, epochs, rate])
+                + " |"
+            )
 
 
 def main() -> None:

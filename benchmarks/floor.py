@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from timing import intervals
 from torch import Tensor
-from torch.nn.functional import embedding, softplus
+from torch.nn.functional import softplus
 
 LAYERS = 3
 
@@ -62,10 +62,10 @@ def floor_epoch(
                 first = Product.apply(adjacency, table)
                 second = Product.apply(adjacency, first)
                 table = (table + first + second + Product.apply(adjacency, second)) / (LAYERS + 1)
-            p, q, n = embedding(rows, table).unbind(1)
+            p, q, n = table.index_select(0, rows.view(-1)).view(-1, 3, dim).unbind(1)
             gap = (p * (n - q)).sum(1)
             if adjacency is None:
-                bias = embedding(rows[:, 1:], weights[1]).squeeze(-1)
+                bias = weights[1].index_select(0, rows[:, 1:].reshape(-1)).view(-1, 2)
                 gap = gap + bias[:, 1] - bias[:, 0]
             optimizer.zero_grad()
             softplus(gap).mean().backward()

@@ -24,7 +24,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
 
-def settings(inter: Path, batch: int, epochs: int) -> dict[str, Any]:
+def settings(inter: Path, batch: int, epochs: int, eval_batch: int) -> dict[str, Any]:
     """Return what differs from RecBole's defaults: the data, its split, the sizes, and no side output."""
     return {
         "data_path": str(inter.parent.parent), "use_gpu": False, "gpu_id": "", "show_progress": False,
@@ -33,19 +33,20 @@ def settings(inter: Path, batch: int, epochs: int) -> dict[str, Any]:
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
         "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}, "embedding_size": 64, "n_layers": 3,
         "train_batch_size": batch, "epochs": epochs, "eval_step": 0, "metrics": ["Hit", "NDCG"], "topk": [10],
-        "valid_metric": "NDCG@10", "eval_batch_size": 1 << 21,  # all users at once; the default takes two at a time
+        "valid_metric": "NDCG@10", "eval_batch_size": eval_batch,
     }  # fmt: skip
 
 
-def measure(inter: Path, model: str, batch: int, epochs: int, evaluations: int, threads: int) -> dict[str, Any]:
+def measure(o: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds of each training epoch but the first, start to start, and of each evaluation but the first."""
     logging.disable(logging.CRITICAL)
-    torch.set_num_threads(threads)
-    config = Config(model=model, dataset=inter.stem, config_dict=settings(inter, batch, epochs + 2))
+    torch.set_num_threads(o.threads)
+    changes = settings(o.inter, o.batch, o.epochs + 2, o.eval_batch)
+    config = Config(model=o.model, dataset=o.inter.stem, config_dict=changes)
     init_seed(config["seed"], config["reproducibility"])
     train, valid, _ = data_preparation(config, dataset := create_dataset(config))
-    network = get_model(model)(config, train.dataset).to(config["device"])
-    trainer = get_trainer(config["MODEL_TYPE"], model)(config, network)
+    network = get_model(o.model)(config, train.dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], o.model)(config, network)
     starts: list[float] = []
     one_epoch = trainer._train_epoch
 
@@ -56,7 +57,7 @@ def measure(inter: Path, model: str, batch: int, epochs: int, evaluations: int, 
     trainer._train_epoch = timed_epoch
     trainer.fit(train, valid_data=None, verbose=False, saved=False)
     passes = []
-    for _ in range(evaluations + 1):
+    for _ in range(o.evaluations + 1):
         start = time.perf_counter()
         trainer.evaluate(valid, load_best_model=False)
         passes.append(time.perf_counter() - start)
@@ -74,12 +75,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=0)
+    parser.add_argument("--eval-batch", type=int, default=4096, help="RecBole's default takes two users of ml-100k")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()
     del sys.argv[1:]  # RecBole would read them as its own options
     os.chdir(o.inter.parent.parent)  # RecBole writes its logs into the current folder
-    times = measure(o.inter, o.model, o.batch, o.epochs, o.evaluations, o.threads)
+    times = measure(o)
     o.out.write_text(json.dumps(times))
 
 

@@ -136,7 +136,9 @@ class CLI(LightningCLI):
         if isinstance(self.model, CollaborativeFiltering):
             names = self.model.metric_names("val", self.datamodule.protocol_names(self.datamodule.val_protocols))
             if monitor not in names:
-                raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")
+                raise UserError(
+                    f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}"
+                )
 
     def _folder(self) -> Path:
         handed = os.environ.get(HANDED_DOWN)
@@ -242,7 +244,12 @@ def _history(folder: Path) -> list[dict[str, float]]:
 
 def _quieten() -> None:
     """Keep the terminal to what a user can act on."""
-    for noise in ("treespec, LeafSpec", "exists and is not empty", "does not have many workers", "resumed from a checkpoint that ended"):
+    for noise in (
+        "treespec, LeafSpec",
+        "exists and is not empty",
+        "does not have many workers",
+        "resumed from a checkpoint that ended",
+    ):
         warnings.filterwarnings("ignore", message=f".*{noise}.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
 
@@ -262,5 +269,3 @@ def main(arguments: list[str]) -> None:
     names = [rest[i + 1] for i, a in enumerate(rest[:-1]) if a in ("--config", "-c")]
     names += [a.partition("=")[2] for a in rest if a.startswith("--config=")]
     CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
-
-

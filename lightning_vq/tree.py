@@ -20,7 +20,7 @@ def code_paths(module: Recommender, table: str) -> tuple[Array, Array]:
     """Return codes (N, L) of every entity of a table, and its Euclidean distance (N,) to its finest code."""
     weight = module.tables[table]
     codes = module.lookup().codes(table, torch.arange(len(weight), device=weight.device))
-    leaf = module.quantizers[table].codebooks[0][codes[:, 0]]  # type: ignore[index,union-attr]
+    leaf = module.quantizers[table].codebooks[0][codes[:, 0]]  # type: ignore[index]
     return codes.cpu().numpy(), (weight - leaf).norm(dim=1).cpu().numpy()
 
 

@@ -67,9 +67,7 @@ class Block(NamedTuple):
 
     def batches(self) -> list[Pairs]:
         assert self.pairs.items is not None
-        return [
-            Pairs(u, i) for u, i in zip(self.pairs.users.split(self.size), self.pairs.items.split(self.size))
-        ]
+        return [Pairs(u, i) for u, i in zip(self.pairs.users.split(self.size), self.pairs.items.split(self.size))]
 
 
 class EvalBatch(NamedTuple):

@@ -160,7 +160,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_help_and_version_import_no_torch() -> None:
-    code = "import sys, runpy; sys.argv = ['lightning_vq', '{}']\ntry: runpy.run_module('lightning_vq', run_name='__main__')\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys; from lightning_vq.__main__ import main; sys.argv = ['lightning_vq', '{}']; main(); "
+        "assert 'torch' not in sys.modules"
+    )
     for verb in ("--help", "--version"):
         subprocess.run([sys.executable, "-c", code.format(verb)], check=True, capture_output=True)
 

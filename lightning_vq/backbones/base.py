@@ -19,7 +19,7 @@ class Backbone(nn.Module, ABC):
     needs: ClassVar[frozenset[str]]  # of {"pairs", "triples", "history", "graph", "features"}
     dim: int  # width of the quantizable tables
 
-    def prepare(self, facts: Facts) -> None:  # noqa: B027 (most backbones need nothing)
+    def prepare(self, facts: Facts) -> None:
         """Make what depends on the data: a graph, layers as wide as a vocabulary."""
 
     @abstractmethod

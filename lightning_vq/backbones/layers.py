@@ -52,4 +52,4 @@ class _SymmetricProduct(torch.autograd.Function):
 def propagate(adjacency: Tensor, x: Tensor) -> Tensor:
     """Return A @ x (N, D) for a symmetric CSR A (N, N), in the precision of A under autocast too."""
     with torch.autocast(x.device.type, enabled=False):
-        return _SymmetricProduct.apply(adjacency, x.to(adjacency.dtype))  # type: ignore[no-any-return]
+        return _SymmetricProduct.apply(adjacency, x.to(adjacency.dtype))

@@ -24,7 +24,13 @@ class Predictions(Callback):
         self._parts: list[tuple[torch.Tensor, ...]] = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         self._parts.append(tuple(part.cpu() for part in outputs))
 

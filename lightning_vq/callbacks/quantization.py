@@ -27,7 +27,10 @@ class QuantizationCallback(Callback):
     """
 
     def __init__(
-        self, quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None, omega_q: float = 1.0, beta: float = 1.0
+        self,
+        quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None,
+        omega_q: float = 1.0,
+        beta: float = 1.0,
     ) -> None:
         self.quantizers, self.omega_q, self.beta = dict(quantizers or {}), omega_q, beta
 

@@ -146,7 +146,8 @@ class CollaborativeData(LightningDataModule):
         rank, world = self._rank()
         seed = torch.initial_seed() if self.seed is None else self.seed
         # A run resumed between epochs gets no state of its loader back, only the number of the epoch.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer is not None else 0
+        trainer: Any = self.trainer
+        epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
         return BlockLoader(
             *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, seed, epoch, rank, world
         )

@@ -230,5 +230,3 @@ def checked_checkpoint(path: Path) -> Path:
     for spec in saved["quantizers"].values():
         construct(spec, Quantizer)
     return path
-
-

@@ -112,9 +112,7 @@ def core(raw: Interactions, least_user: int, least_item: int) -> Interactions:
         if keep.all():
             return raw
         if not keep.any():
-            raise UserError(
-                f"{raw.where}: no interaction is left with min_user={least_user} and min_item={least_item}"
-            )
+            raise UserError(f"{raw.where}: no interaction is left with min_user={least_user} and min_item={least_item}")
         raw = select(raw, keep)
 
 

@@ -19,7 +19,9 @@ def test_two_ranks_equal_one_process_on_the_same_global_batch(kind: type) -> Non
     two, trainer = trained(kind(), QUANTIZERS, epochs=1, held=data(batch_size=32), **exact, **TWO)
     assert trainer.world_size == 2
     for name, value in weights(one).items():
-        torch.testing.assert_close(weights(two)[name], value.float(), atol=1e-7, rtol=1e-5)  # the caller's copy is float32
+        torch.testing.assert_close(
+            weights(two)[name], value.float(), atol=1e-7, rtol=1e-5
+        )  # the caller's copy is float32
 
 
 def test_quantizers_survive_forked_ranks_and_an_uneven_last_batch() -> None:

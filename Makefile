@@ -1,0 +1,36 @@
+# `make demo` and `make test` are all a newcomer needs: both make the environment first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+OUT ?= evidence
+
+.PHONY: demo test lint evidence benchmark clean
+
+demo: $(VENV)/.made
+	$(RUN) -m lightning_vq fit --config conf/cove_lgcn.yaml
+
+# Two workers of one thread each: faster on two cores than one worker of two, and steadier.
+test: lint
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.made
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+evidence: $(VENV)/.made
+	$(RUN) benchmarks/evidence.py $(OUT)
+	$(RUN) benchmarks/evidence.py $(OUT) --tables
+
+benchmark: $(VENV)/.made
+	$(RUN) benchmarks/speed.py --help
+
+$(VENV)/.made: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet -c constraints.txt torch
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,60 @@
+"""Every command of the README runs as it stands, on less training; and its Python runs too."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path("README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("python -m")]
+LESS = {
+    "fit": ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"],
+    "data": [],
+    "predict": ["--trainer.enable_progress_bar=false"],
+    "test": ["--trainer.enable_progress_bar=false"],
+    "validate": ["--trainer.enable_progress_bar=false"],
+}
+SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
+
+
+def test_there_are_commands_of_every_verb() -> None:
+    assert {shlex.split(command)[3] for command in COMMANDS} == set(LESS)
+
+
+def test_every_command_in_order(tmp_path: Path) -> None:
+    root = Path.cwd()
+    (tmp_path / "conf").symlink_to(root / "conf")
+    rows = [f"listener {u},track {(u * 7 + i * 13) % 97},{1000 * u + i}" for u in range(120) for i in range(8)]
+    (tmp_path / "plays.csv").write_text("listener,track,played_at\n" + "\n".join(rows) + "\n")
+    ran = 0
+    for command in COMMANDS:
+        arguments = shlex.split(command)[3:]
+        if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
+            continue  # would download
+        if "plays.csv" in command or arguments[0] == "data" or "--run" in arguments:
+            extra = [*LESS[arguments[0]]]
+        else:
+            extra = [*LESS[arguments[0]], *([] if "ml-100k" in command else [SMALL])]
+        done = subprocess.run(
+            [sys.executable, "-m", "lightning_vq", *arguments, *extra],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "WANDB_API_KEY": ""},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        ran += 1
+    assert ran >= len(COMMANDS) - 2
+    assert (tmp_path / "runs" / "cove_lgcn" / "1" / "recommendations.parquet").is_file()
+
+
+@pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
+def test_python(code: str) -> None:
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or Path(target).exists(), target
