@@ -155,7 +155,7 @@ def tables(out: Path) -> None:
         print(f"\n### {group}\n")
         keys = dict.fromkeys((r.model, r.lr, r.decay) for r in members)
         names = ["hr@5/uni99", "ndcg@5/uni99", "hr@10/uni99", "ndcg@10/uni99", "hr@10/full", "ndcg@10/full"]
-        print("| model | lr | weight decay | seeds | dev NDCG@5 | " + " | ".join(names) + " | epochs | samples/s |")
+        print("| model | lr | weight decay | seeds | dev NDCG@5 | " + " | ".join(names) + " | best epoch | samples/s |")
         print("|" + "---|" * (7 + len(names)))
         for model, lr, decay in keys:
             found = [result(out, r) for r in members if (r.model, r.lr, r.decay) == (model, lr, decay)]
@@ -170,7 +170,7 @@ def tables(out: Path) -> None:
                     [d[key] for d in f["draws"]] if key in f.get("draws", [{}])[0] else [f["test"][key]] for f in done
                 ]
                 cells.append(spread([float(np.mean(d)) for d in drawn]))
-            epochs = "/".join(str(f["epochs"]) for f in done)
+            epochs = "/".join(str(int(f["best"]["epoch"]) + 1) for f in done)
             rate = f"{np.median([f['samples_per_second'] for f in done]):,.0f}"
             print(
                 f"| {NAMES[model]} | {lr} | {decay} | {len(done)} of {len(found)} | "

@@ -175,8 +175,10 @@ class CLI(LightningCLI):
             states = torch.load(folder / "last.ckpt", weights_only=True, mmap=True)["callbacks"]
             self.history.load_state_dict(states[self.history.state_key])
         best = folder / "best.ckpt"
-        weights = best if best.is_file() else folder / "last.ckpt"
-        test = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, verbose=False)[0]
+        weights = torch.load(best if best.is_file() else folder / "last.ckpt", weights_only=True, mmap=True)
+        # Loaded here: given as ckpt_path it would set the callbacks back to the best epoch as well.
+        self.model.load_state_dict(weights["state_dict"])
+        test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
         os.environ.pop(HANDED_DOWN, None)
         if not self.trainer.is_global_zero:
             return

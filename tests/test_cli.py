@@ -54,6 +54,7 @@ def test_the_run_folder_is_complete(finished: tuple[Path, str]) -> None:
             assert (one / name).stat().st_size > 0
     summary = json.loads((folder / "metrics.json").read_text())
     assert summary["state"] == "finished"
+    assert summary["epochs"] == 3 == len((folder / "metrics.csv").read_text().splitlines()) - 1
     assert {"test/ndcg@10/full", "test/hr@10/uni99"} <= set(summary["test"])
     assert {"level1/leaf", "level2/group"} == set(summary["recovery"]["item"])
     cases = pq.read_table(folder / "test_users.parquet")
