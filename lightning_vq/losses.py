@@ -13,7 +13,10 @@ def candidate_scores(output: Output) -> Tensor:
         return output.scores
     assert output.hidden is not None
     assert output.keys is not None
-    scores = torch.einsum("bd,bcd->bc", output.hidden, output.keys)
+    if output.keys.shape[1] <= 10:  # for few candidates the backward of a batched product takes 3 to 5 times as long
+        scores = (output.hidden[:, None] * output.keys).sum(-1)
+    else:
+        scores = torch.einsum("bd,bcd->bc", output.hidden, output.keys)
     return scores if output.bias is None else scores + output.bias
 
 

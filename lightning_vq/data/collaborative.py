@@ -203,9 +203,10 @@ class CollaborativeData(LightningDataModule):
             starts = self._starts[part]
             lengths = starts[users + 1] - starts[users]
             row = torch.arange(len(users)).repeat_interleave(lengths)
-            within = torch.arange(len(row)) - (lengths.cumsum(0) - lengths)[row]
+            shift = starts[users] - (lengths.cumsum(0) - lengths)
+            place = shift.repeat_interleave(lengths).add_(torch.arange(len(row)))
             rows.append(row)
-            items.append(self.parts[part][1][starts[users][row] + within])
+            items.append(self.parts[part][1].index_select(0, place))
         return torch.cat(rows), torch.cat(items)
 
     def _rows_in_memory(self) -> int:

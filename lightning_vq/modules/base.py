@@ -118,6 +118,8 @@ class Recommender(LightningModule, ABC):
         for parameter in self.backbone.parameters():
             (decayed if parameter.ndim > 1 else plain).append(parameter)
         plain.extend(self.quantizers.parameters())
+        if not self.weight_decay:  # one group is one fused call
+            decayed, plain = [], decayed + plain
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         return torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, fused=True)
 
@@ -125,20 +127,20 @@ class Recommender(LightningModule, ABC):
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         hooks = [c for c in self.trainer.callbacks if isinstance(c, LossHook)]  # type: ignore[attr-defined]
-        sums: dict[str, Tensor] = {}
+        values: dict[str, list[Tensor]] = {}
         batches = block.batches()
         for batch in batches:
             terms = self.step_losses(batch, hooks)
             optimizer.zero_grad()
-            self.manual_backward(torch.stack(list(terms.values())).sum())
+            self.manual_backward(sum(terms.values()))  # type: ignore[arg-type]
             if self.clip is not None:
                 nn.utils.clip_grad_norm_(self.parameters(), self.clip)
             optimizer.step()
             for name, value in terms.items():
-                part = value.detach() * len(batch.users)
-                sums[name] = sums[name] + part if name in sums else part
+                values.setdefault(name, []).append(value.detach())
         rows = len(block.pairs.users)
-        means = {name: value / rows for name, value in sums.items()}
+        shares = torch.tensor([len(batch.users) / rows for batch in batches], device=self.device)
+        means = {name: (torch.stack(parts) * shares).sum() for name, parts in values.items()}
         if not all(torch.isfinite(value) for value in means.values()):
             raise UserError(f"training diverged: {self._broken(means)}; try a lower model.init_args.lr (now {self.lr})")
         self.log_dict(

@@ -74,7 +74,8 @@ class CollaborativeFiltering(Recommender):
             scores = output.hidden @ output.keys.T
         else:
             scores = torch.addmm(output.bias, output.hidden, output.keys.T)
-        scores[batch.seen] = -torch.inf
+        row, item = batch.seen
+        scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)
         return scores
 
     def _evaluate(self, batch: EvalBatch) -> None:

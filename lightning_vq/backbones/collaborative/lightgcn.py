@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.layers import propagate, symmetric_adjacency
-from lightning_vq.lookup import Lookup
+from lightning_vq.lookup import Lookup, rows_of
 from lightning_vq.types import Facts, Output, Pairs, TableSpec
 
 
@@ -43,10 +43,10 @@ class LightGCN(Backbone):
 
     def forward(self, look: Lookup, batch: Pairs) -> Output:
         users, items = look.once("propagated", lambda: self._propagate(look.all("user"), look.all("item")))
-        hidden = torch.nn.functional.embedding(batch.users, users)  # (B, D)
+        hidden = rows_of(users, batch.users)  # (B, D)
         if batch.items is None:
             return Output(hidden, items)
-        return Output(hidden, torch.nn.functional.embedding(batch.items, items))  # keys (B, C, D)
+        return Output(hidden, rows_of(items, batch.items))  # keys (B, C, D)
 
     def _propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return smoothed users (U, D) and items (N, D)."""
