@@ -26,7 +26,7 @@ DRAWS = (0, 1, 2, 3, 4)
 LRS, DECAYS = ("5e-4", "1e-3", "2e-3"), ("1e-8", "1e-6")  # the fixed six-point grid, the same for every model
 RECHORUS = {"bprmf": ("1e-3", "1e-6"), "lgcn": ("1e-3", "1e-8")}
 COVE = {  # codebook sizes by source; every other setting as in conf/cove_*.yaml, which the planted data chose
-    "amazon-grocery": "[200,10]", "ml-100k": "[40,8]", "ml-1m": "[200,10]",
+    "amazon-grocery": "[200,10]", "ml-100k": "[40,8]", "ml-1m": "[200,10]", "planted": "[40,8]",
 }  # fmt: skip
 SAMPLED = ("--monitor=val/ndcg@5/uni99", "--data.init_args.val_protocols=[sampled]", "--patience=10")
 
@@ -46,7 +46,7 @@ class Row(NamedTuple):
         return f"{self.group}/{self.model}-lr{self.lr}-wd{self.decay}-seed{self.seed}"
 
     def command(self, folder: Path) -> list[str]:
-        stopped = sorted(folder.glob(f"runs/{self.model}/*/last.ckpt"))
+        stopped = sorted(folder.glob(f"runs/{self.model}/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
         if stopped:  # an earlier call was stopped in the middle: go on
             return [sys.executable, "-m", "lightning_vq", "fit", "--run", str(stopped[-1].parent)]
         sizes = next(COVE[source] for source in COVE if f"--data.init_args.source={source}" in self.options)
@@ -87,7 +87,12 @@ def rows(out: Path) -> list[list[Row]]:
     large = [Row("ml-1m", m, *RECHORUS["bprmf"], s, million) for m in ("bprmf", "cove_bprmf") for s in SEEDS]
     graph = (*data("ml-1m", 8192, 60), *SAMPLED, "--patience=5")
     large += [Row("ml-1m", m, "5e-3", RECHORUS["lgcn"][1], 0, graph) for m in ("lgcn", "cove_lgcn")]
-    return [anchors, bpr_grid, graph_grid, tuned, hundred, large]
+    planted = (*data("planted", 1024), "--patience=30")
+    ones = ["--quantization.omega_q=1", "--quantization.beta=1"]
+    ones += [f"--quantization.quantizers.{v}.init_args.alpha=1" for v in ("user", "item")]
+    embedded = [Row("planted", m, "5e-3", "1e-8", s, planted) for m in ("lgcn", "cove_lgcn") for s in SEEDS]
+    embedded += [Row("planted-all-weights-1", "cove_lgcn", "5e-3", "1e-8", s, (*planted, *ones)) for s in SEEDS]
+    return [anchors, bpr_grid, graph_grid, tuned, hundred, large, embedded]
 
 
 def result(out: Path, row: Row) -> dict | None:
@@ -117,7 +122,8 @@ def run(out: Path, row: Row, deadline: float) -> None:
         return
     made = sorted((folder / "runs" / row.model).iterdir(), key=lambda p: int(p.name))[-1]
     summary = json.loads((made / "metrics.json").read_text())
-    summary["run"] = str(made)
+    describe = ["git", "describe", "--always", "--dirty"]
+    summary["commit"] = subprocess.run(describe, capture_output=True, text=True).stdout.strip()
     if row.group.startswith("grocery"):
         draws = subprocess.run(
             [sys.executable, __file__, str(out), "--draws", str(made)], env=environment, capture_output=True, text=True
@@ -195,9 +201,9 @@ def main() -> None:
     deadline = time.time() + 3600 * options.hours
     for stage in range(len(rows(options.out))):
         with ThreadPoolExecutor(options.workers) as pool:
-            for row in rows(options.out)[stage]:
-                if row.group.startswith(options.only):
-                    pool.submit(run, options.out, row, deadline)
+            chosen_rows = [row for row in rows(options.out)[stage] if row.group.startswith(options.only)]
+            for future in [pool.submit(run, options.out, row, deadline) for row in chosen_rows]:
+                future.result()
     return None
 
 

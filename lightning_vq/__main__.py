@@ -33,8 +33,6 @@ def main() -> int:
         if arguments[0] in TRAINER_VERBS:
             from lightning_vq.cli import main as run
 
-            # The CLI class is given its arguments; Lightning warns where sys.argv holds some as well.
-            sys.argv = sys.argv[:1]
             run(arguments)
         elif arguments[0] == "data":
             from lightning_vq.data_command import main as data
@@ -45,12 +43,15 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

@@ -5,18 +5,24 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_vq.callbacks.artifacts import Artifacts, per_case
+from lightning_vq.callbacks.artifacts import Artifacts
+from lightning_vq.callbacks.cases import CaseMetrics
+from lightning_vq.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_vq.callbacks.history import History
 from lightning_vq.callbacks.interrupt import Interrupt
 from lightning_vq.callbacks.predictions import Predictions
@@ -29,7 +35,8 @@ from lightning_vq.messages import one_line
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
-from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, replacing, write_json, write_parquet
+from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, write_json
+from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
 
 STARTED = time.time()
@@ -106,33 +113,39 @@ class CLI(LightningCLI):
         quantization.check(self.model.backbone.dim)
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.subcommand == "fit":
-            refuse_accumulation(self._get(self.config, "trainer")["accumulate_grad_batches"])
-            self._check_monitor(monitor)
+            self._check_training(monitor, patience)
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
+        elif self.run_folder is not None:
+            self._refuse_other_model()
         self.run_folder = self.run_folder or self._folder()
-        callbacks: list[Callback] = [quantization, CodeUsage()]
+        callbacks: list[Callback] = [quantization, CodeUsage(), CaseMetrics(self.run_folder / "test_users.parquet")]
         if self.subcommand == "fit":
             self.interrupt = Interrupt(self.run_folder)
             self.history = History(self.run_folder)
-            self.artifacts = Artifacts(
-                self.run_folder, self.history, monitor, self._get(self.config, "seed_everything")
-            )
+            text = self._parser("fit").dump(self._to_save(), skip_none=False)
+            seed = self._get(self.config, "seed_everything")
+            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed)
             callbacks += [self.history, self.artifacts, self.interrupt]
             if patience is not None:
                 callbacks.append(EarlyStopping(monitor, patience=patience, mode="max"))
-            callbacks.append(
-                ModelCheckpoint(
-                    self.run_folder, "best", monitor=monitor, mode="max", save_last=True,
-                    save_on_train_epoch_end=True, enable_version_counter=False,
-                )
-            )  # fmt: skip
+            callbacks += [BestCheckpoint(self.run_folder, monitor), LastCheckpoint(self.run_folder)]
         elif self.subcommand == "predict":
             callbacks.append(Predictions(self.run_folder / "recommendations.parquet"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config["enable_checkpointing"] = self.subcommand == "fit"
         return self._instantiate_trainer(config, callbacks)  # type: ignore[return-value]
 
-    def _check_monitor(self, monitor: str) -> None:
+    def _check_training(self, monitor: str, patience: int | None) -> None:
+        trainer = self._get(self.config, "trainer")
+        refuse_accumulation(trainer["accumulate_grad_batches"])
+        if trainer["gradient_clip_val"] is not None:
+            raise UserError("trainer.gradient_clip_val is not supported; did you mean 'model.init_args.clip'?")
+        if trainer["limit_val_batches"] == 0:
+            raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
+        if patience is not None and patience < 1:
+            raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
+        if self.run_folder is not None:
+            self._refuse_other_model()
         if isinstance(self.model, CollaborativeFiltering):
             names = self.model.metric_names("val", self.datamodule.protocol_names(self.datamodule.val_protocols))
             if monitor not in names:
@@ -144,6 +157,10 @@ class CLI(LightningCLI):
         handed = os.environ.get(HANDED_DOWN)
         if handed:
             return Path(handed)
+        if getattr(
+            rank_zero_only, "rank", 0
+        ):  # started by torchrun or SLURM: rank 0 makes the folder, `fit` learns it from there
+            return Path(tempfile.gettempdir())
         path = self._get(self.config, "ckpt_path")
         if self.subcommand != "fit" and path is not None:
             return Path(path).parent
@@ -158,11 +175,8 @@ class CLI(LightningCLI):
         """Train, test the best epoch, write the run folder, train the plain base model, compare."""
         assert self.run_folder is not None
         folder = self.run_folder
-        if self.trainer.is_global_zero:
-            with replacing(folder / "config.yaml") as path:
-                path.write_text(self._parser("fit").dump(self._get_all(), skip_none=False))
         for logger in self.trainer.loggers:
-            logger.log_hyperparams(self._get_all().as_dict())
+            logger.log_hyperparams(self._to_save().as_dict())
         try:
             self.trainer.fit(**options)
         except SystemExit:  # how Lightning ends a fit that was interrupted
@@ -170,12 +184,18 @@ class CLI(LightningCLI):
                 print(f"Stopped. To go on: python -m lightning_vq fit --run {folder}", file=sys.stderr)
                 raise KeyboardInterrupt from None
             raise
+        if self.interrupt.asked:  # in the very last block: training has ended by itself
+            raise KeyboardInterrupt
+        folder = Path(self.trainer.strategy.broadcast(str(folder)))  # torchrun's ranks each chose one
         if not self.history.rows and (folder / "last.ckpt").is_file():
             # The ranks of ddp_fork and ddp_spawn are gone; what they recorded is in their checkpoint.
             states = torch.load(folder / "last.ckpt", weights_only=True, mmap=True)["callbacks"]
             self.history.load_state_dict(states[self.history.state_key])
         best = folder / "best.ckpt"
-        weights = torch.load(best if best.is_file() else folder / "last.ckpt", weights_only=True, mmap=True)
+        best = best if best.is_file() else folder / "last.ckpt"
+        if not best.is_file():
+            raise UserError(f"nothing was trained: trainer.max_epochs is {self.trainer.max_epochs}")
+        weights = torch.load(best, weights_only=True, mmap=True)
         # Loaded here: given as ckpt_path it would set the callbacks back to the best epoch as well.
         self.model.load_state_dict(weights["state_dict"])
         test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
@@ -183,7 +203,7 @@ class CLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         assert isinstance(self.model, CollaborativeFiltering)
-        self.artifacts.write(self.model, self.datamodule, dict(test), STARTED)
+        self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), STARTED)
         base = folder / "baseline" if self._get(self.config, "baseline") and self.model.quantizers else None
         if base is not None:
             print("\nThe same config without quantizers, for comparison:", flush=True)
@@ -195,11 +215,35 @@ class CLI(LightningCLI):
             print(f"Run folder: {folder}")
             print(f"Next: python -m lightning_vq predict --run {folder}")
 
-    def _get_all(self) -> Any:
-        config = self.config["fit"].clone()
+    def _to_save(self) -> Any:
+        """Return the config as a run folder keeps it: whole, and with paths that hold from any folder."""
+        config = self.config[str(self.subcommand)].clone()
         config.pop("config", None)
         config["ckpt_path"] = None
+        arguments = config["data"]["init_args"]
+        if arguments["source"].endswith(SUFFIXES):
+            arguments["source"] = str(Path(arguments["source"]).absolute())
+        if arguments["root"] is not None:
+            arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())
         return config
+
+    def _refuse_other_model(self) -> None:
+        """A run is gone on with, or tested, as it was configured; only its training may be made longer."""
+        assert self.run_folder is not None
+        saved = yaml.safe_load((self.run_folder / "config.yaml").read_text())
+        now = yaml.safe_load(self._parser(self.subcommand).dump(self._to_save(), skip_none=False))
+        keys = ["quantization", "model.init_args.backbone"]
+        if self.subcommand == "fit":
+            keys += ["model", "data", "seed_everything", "monitor"]
+        for key in keys:
+            before, after = saved, now
+            for part in key.split("."):
+                before, after = before[part], after[part]
+            if before != after:
+                raise UserError(
+                    f"{self.run_folder} was made with another {key} section; start a new run with "
+                    f"--config {self.run_folder / 'config.yaml'} and your change"
+                )
 
     def _train_baseline(self, base: Path) -> None:
         assert self.run_folder is not None
@@ -207,9 +251,20 @@ class CLI(LightningCLI):
         environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED_VARIABLES}
         environment |= {HANDED_DOWN: str(base), QUIET: "1"}
         command = [sys.executable, "-m", "lightning_vq", "fit", "--config", str(self.run_folder / "config.yaml")]
-        done = subprocess.run([*command, "--quantization.quantizers={}", "--baseline=false"], env=environment)
-        if done.returncode:
-            raise UserError(f"the base model's run failed with status {done.returncode}; see above and {base}")
+        if (base / "last.ckpt").is_file():  # it was stopped in the middle
+            command = [*command[:4], "--run", str(base)]
+        else:
+            command += ["--quantization.quantizers={}", "--baseline=false"]
+        child = subprocess.Popen(command, env=environment)
+        try:
+            status = child.wait()
+        except KeyboardInterrupt:  # the child has had it too, and saves
+            status = child.wait()
+        if status == 130:
+            print(f"To go on: python -m lightning_vq fit --run {self.run_folder}", file=sys.stderr)
+            raise KeyboardInterrupt
+        if status:
+            raise UserError(f"the base model's run failed with status {status}; see above and {base}")
 
     def validate(self, **options: Any) -> None:
         """Evaluate a checkpoint on the dev part."""
@@ -227,9 +282,6 @@ class CLI(LightningCLI):
         for name, value in results[0].items():
             print(f"{name:28} {value:.4f}")
         print(f"Written: {self.run_folder / f'{verb}.json'}")
-        if verb == "test":
-            assert isinstance(self.model, CollaborativeFiltering)
-            write_parquet(self.run_folder / "test_users.parquet", per_case(self.model, self.datamodule))
 
     def predict(self, **options: Any) -> None:
         """Write the best items of every user."""
@@ -247,6 +299,9 @@ def _history(folder: Path) -> list[dict[str, float]]:
 def _quieten() -> None:
     """Keep the terminal to what a user can act on."""
     for noise in (
+        "args parameter is intended to run",
+        "callbacks used to create the checkpoint need",
+        "The dirpath has changed",
         "treespec, LeafSpec",
         "exists and is not empty",
         "does not have many workers",
@@ -263,6 +318,8 @@ def main(arguments: list[str]) -> None:
     for i, argument in enumerate(rest):
         if argument == "--run" or argument.startswith("--run="):
             value = argument.partition("=")[2] or (rest[i + 1] if i + 1 < len(rest) else "")
+            if not value or value.startswith("--"):
+                raise UserError("--run needs the path of a run folder")
             run = Path(value)
             config, weights = checked_run(run, "last.ckpt" if verb == "fit" else "best.ckpt")
             del rest[i : i + (1 if "=" in argument else 2)]
@@ -270,4 +327,7 @@ def main(arguments: list[str]) -> None:
             break
     names = [rest[i + 1] for i, a in enumerate(rest[:-1]) if a in ("--config", "-c")]
     names += [a.partition("=")[2] for a in rest if a.startswith("--config=")]
-    CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
+    try:
+        CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from None

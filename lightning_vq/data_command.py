@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     elif options.verb == "download":
         source, root = named_source(options.name), options.root
         folder = from_local_files(source, options.files, root) if options.files else located(source, root)
-        print(f"{source.name} lies in {folder}")
+        print(f"{source.name} lies in {folder}; to check it: python -m lightning_vq data verify {source.name}")
     else:
         _verify(named_source(options.name), options.root)
 

@@ -5,6 +5,7 @@ An object keeps each constructor argument in an attribute of the same name; that
 
 import importlib
 import inspect
+import sys
 from typing import Any, TypeVar
 
 from lightning_vq.errors import UserError
@@ -31,10 +32,16 @@ def construct(spec: dict[str, Any], base: type[T]) -> T:
     """
     path = str(spec.get("class_path"))
     module_name, _, name = path.rpartition(".")
+    if not module_name.startswith("lightning_vq.") and module_name not in sys.modules:
+        # Importing runs a module's code: a class of your own is opened where your code has imported it.
+        raise UserError(f"checkpoint names the class {path}, whose module is not imported: refused")
     try:
         kind = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"checkpoint names the class {path}, which cannot be imported here ({error})") from None
-    if not (inspect.isclass(kind) and issubclass(kind, base)):
+    if not (inspect.isclass(kind) and issubclass(kind, base)) or inspect.isabstract(kind):
         raise UserError(f"checkpoint names the class {path}, which is not a {base.__name__}: refused")
-    return kind(**spec["init_args"])
+    try:
+        return kind(**spec["init_args"])
+    except (TypeError, KeyError) as error:
+        raise UserError(f"checkpoint names the class {path} with arguments that it does not take: {error}") from None

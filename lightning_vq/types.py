@@ -13,6 +13,7 @@ class Facts(NamedTuple):
 
     rows: dict[str, int]  # entities per vocabulary, {"user": 943, "item": 1682}
     counts: dict[str, Tensor]  # (N,) int64 training frequency per vocabulary
+    ids: dict[str, str]  # digest of each vocabulary's original ids in row order
     provides: tuple[str, ...] = ()  # what the batches carry: "pairs", "graph", ... matched with Backbone.needs
     pairs: Tensor | None = None  # (E, 2) int32 training pairs (user, item): the edges of a graph backbone
 

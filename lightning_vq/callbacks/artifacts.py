@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: metrics.json, id maps, per-user metrics, trees, figures."""
+"""What a run leaves in its folder: config.yaml, id maps, metrics.json, trees."""
 
 import time
 from pathlib import Path
@@ -12,28 +12,31 @@ import lightning_vq
 from lightning_vq.callbacks.history import History
 from lightning_vq.callbacks.usage import codes_used
 from lightning_vq.data.collaborative import CollaborativeData
-from lightning_vq.data.splits import TEST
-from lightning_vq.metrics import hit_ratio, ndcg
 from lightning_vq.modules.collaborative import CollaborativeFiltering
-from lightning_vq.runs import write_json, write_parquet
+from lightning_vq.runs import replacing, write_json, write_parquet
 from lightning_vq.tree import code_paths, recovery, write_tree
 
 
 class Artifacts(Callback):
-    """Writes id maps when training starts, and the rest when `fit` asks for it after the test.
+    """Writes config and id maps when training starts, and the rest when `fit` asks for it after the test.
 
     Args:
         folder: of the run.
+        config: text of config.yaml; written once a resumed run's checkpoint has been accepted.
         history: of the same run.
         monitor: validation metric that chooses the best epoch.
         seed: for the record.
     """
 
-    def __init__(self, folder: Path, history: History, monitor: str, seed: Any) -> None:
+    def __init__(self, folder: Path, config: str, history: History, monitor: str, seed: Any) -> None:
+        self.config = config
         self.folder, self.history, self.monitor, self.seed = folder, history, monitor, seed
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
+            with replacing(self.folder / "config.yaml") as path:
+                path.write_text(self.config)
         if trainer.is_global_zero and isinstance(data, CollaborativeData):
             assert data.raw is not None
             for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
@@ -41,10 +44,12 @@ class Artifacts(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and self.history.rows:
-            write_json(self.folder / "metrics.json", {"state": "stopped", **self._training(pl_module)})
+            write_json(self.folder / "metrics.json", {"state": "stopped", **self._training(pl_module, None)})
 
-    def _training(self, module: LightningModule) -> dict[str, Any]:
+    def _training(self, module: LightningModule, epoch: int | None) -> dict[str, Any]:
         validated = [row for row in self.history.rows if self.monitor in row]
+        if epoch is not None:
+            validated = [row for row in validated if row["epoch"] == epoch]
         best = max(validated, key=lambda row: row[self.monitor]) if validated else {}
         return {
             "version": lightning_vq.__version__,
@@ -60,18 +65,24 @@ class Artifacts(Callback):
         }
 
     def write(
-        self, module: CollaborativeFiltering, data: CollaborativeData, test: dict[str, float], started: float
+        self,
+        module: CollaborativeFiltering,
+        data: CollaborativeData,
+        epoch: int,
+        test: dict[str, float],
+        started: float,
     ) -> dict[str, Any]:
         """Write everything and return the content of metrics.json.
 
         Args:
             module: at its best epoch, just tested.
             data: that it was tested on.
+            epoch: the best one, from 0.
             test: metrics of the test.
             started: time.time() of the start of the command.
         """
         assert data.raw is not None
-        summary = {"state": "finished", **self._training(module), "test": test}
+        summary = {"state": "finished", **self._training(module, epoch), "test": test}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["recovery"] = {}
         for table in module.quantizers:
@@ -83,25 +94,6 @@ class Artifacts(Callback):
             codes, distance = code_paths(module, table)
             write_tree(self.folder / "tree", table, ids, codes, distance)
             summary["recovery"][table] = recovery(codes, truth)
-        write_parquet(self.folder / "test_users.parquet", per_case(module, data))
         summary["seconds"] = time.time() - started
         write_json(self.folder / "metrics.json", summary)
         return summary
-
-
-def per_case(module: CollaborativeFiltering, data: CollaborativeData) -> dict[str, Any]:
-    """Return columns of every test case: user, item (original ids), rank and metrics by protocol."""
-    assert data.raw is not None
-    users, items = data.parts[TEST]
-    columns: dict[str, Any] = {
-        "user": data.raw.user_ids.take(pa.array(users.numpy())),
-        "item": data.raw.item_ids.take(pa.array(items.numpy())),
-    }
-    for protocol, (cases, ranks) in module.results.items():
-        assert len(cases) == len(users)
-        ranks = ranks.cpu()
-        columns[f"rank/{protocol}"] = ranks.numpy()
-        for k in module.ks:
-            columns[f"hr@{k}/{protocol}"] = hit_ratio(ranks, k).numpy()
-            columns[f"ndcg@{k}/{protocol}"] = ndcg(ranks, k).numpy()
-    return columns

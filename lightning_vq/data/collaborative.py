@@ -3,6 +3,7 @@
 Shapes: E interactions, U users, N items, B batch.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +75,8 @@ class CollaborativeData(LightningDataModule):
         planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("negatives", negatives), ("block", block)):
+        sizes = {"batch_size": batch_size, "negatives": negatives, "block": block, "eval_negatives": eval_negatives}
+        for name, value in {**sizes, "eval_memory_mib": eval_memory_mib}.items():
             if value < 1:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
         self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
@@ -109,6 +111,9 @@ class CollaborativeData(LightningDataModule):
         self.before = (len(raw.users), len(raw.user_ids), len(raw.item_ids))
         raw = core(raw, self.min_user, self.min_item)
         parts = split_interactions(raw, self.split, self.ratio, self.eval_seed)
+        for name, protocols in (("eval", self.eval_protocols), ("val", self.val_protocols)):
+            if not protocols:
+                raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
         if self.split not in ("auto", "given"):
             raw = raw._replace(negatives={})  # they belong to the source's own split
         self.user_count, self.item_count = len(raw.user_ids), len(raw.item_ids)
@@ -129,6 +134,7 @@ class CollaborativeData(LightningDataModule):
 
     def facts(self) -> Facts:
         """Return what a model must know before its tables exist."""
+        assert self.raw is not None
         users, items = self.parts[TRAIN]
         return Facts(
             rows={"user": self.user_count, "item": self.item_count},
@@ -136,6 +142,7 @@ class CollaborativeData(LightningDataModule):
                 "user": torch.bincount(users, minlength=self.user_count),
                 "item": torch.bincount(items, minlength=self.item_count),
             },
+            ids={"user": _digest(self.raw.user_ids), "item": _digest(self.raw.item_ids)},
             provides=("pairs", "graph"),
             pairs=torch.stack([users, items], dim=1).int(),
         )
@@ -190,6 +197,11 @@ class CollaborativeData(LightningDataModule):
                 draw = generator(self.eval_seed, EVAL_DRAW, part)
                 self._sampled[part] = self.all_known.negatives(users, self.eval_negatives, draw)
             else:
+                if stored[1].shape[1] != self.eval_negatives:
+                    raise UserError(
+                        f"{self.raw.where}: a held-out interaction comes with {stored[1].shape[1]} stored negatives; "
+                        f"data.init_args.eval_negatives is {self.eval_negatives}"
+                    )
                 order = np.argsort(stored[0], kind="stable")
                 if not np.array_equal(stored[0][order], users.numpy()):
                     raise UserError(f"{self.raw.where}: stored negatives are not of the users of the split")
@@ -210,8 +222,13 @@ class CollaborativeData(LightningDataModule):
         return torch.cat(rows), torch.cat(items)
 
     def _rows_in_memory(self) -> int:
-        return max(1, (self.eval_memory_mib << 20) // (4 * self.item_count))
+        """Return how many rows fit, each with a score per item and, at width 64, the vectors of its candidates."""
+        return max(1, (self.eval_memory_mib << 20) // (4 * max(self.item_count, 64 * (1 + self.eval_negatives))))
 
     def _rank(self) -> tuple[int, int]:
         trainer: Any = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+
+def _digest(ids: Any) -> str:
+    return hashlib.sha256("\0".join(map(str, ids.to_pylist())).encode()).hexdigest()

@@ -47,6 +47,8 @@ class Recommender(LightningModule, ABC):
         self, backbone: Backbone, lr: float = 1e-3, weight_decay: float = 0.0, clip: float | None = None
     ) -> None:
         super().__init__()
+        if lr <= 0 or weight_decay < 0:
+            raise UserError(f"model.init_args: lr is {lr} and weight_decay {weight_decay}; both must be positive")
         # Blocks of mini-batches per training_step need it: Lightning's own cost per step is 0.5 ms.
         self.automatic_optimization = False
         self.backbone, self.lr, self.weight_decay, self.clip = backbone, lr, weight_decay, clip
@@ -68,7 +70,10 @@ class Recommender(LightningModule, ABC):
         """Make the tables from the facts of the data. A second call checks that the facts agree."""
         if self.facts is not None:
             if self.facts.rows != facts.rows:
-                raise UserError(f"the model was built for {self.facts.rows}, but the data has {facts.rows}")
+                raise UserError(f"one of model and data has {self.facts.rows} entities, the other {facts.rows}")
+            if self.facts.ids != facts.ids:
+                changed = [vocab for vocab, digest in facts.ids.items() if self.facts.ids.get(vocab) != digest]
+                raise UserError(f"model and data number their {changed} differently: the data has changed since")
             return
         missing = self.backbone.needs - set(facts.provides)
         if missing:
@@ -210,9 +215,11 @@ class Recommender(LightningModule, ABC):
 
 
 def _saved_part(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    if "lightning_vq" not in checkpoint:
-        raise UserError("the checkpoint was not written by lightning_vq (no 'lightning_vq' entry)")
-    return checkpoint["lightning_vq"]
+    saved = checkpoint.get("lightning_vq") if isinstance(checkpoint, dict) else None
+    parts = {"facts", "module", "backbone", "quantizers", "random_state"}
+    if not isinstance(saved, dict) or not parts <= set(saved):
+        raise UserError("the checkpoint was not written by lightning_vq (no whole 'lightning_vq' entry)")
+    return saved
 
 
 def checked_checkpoint(path: Path) -> Path:

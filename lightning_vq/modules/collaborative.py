@@ -38,6 +38,8 @@ class CollaborativeFiltering(Recommender):
         top_k: int = 10,
     ) -> None:
         super().__init__(backbone, lr, weight_decay, clip)
+        if not ks or min(ks) < 1 or top_k < 1:
+            raise UserError(f"model.init_args: ks is {list(ks)} and top_k {top_k}; all must be at least 1")
         self.ks, self.top_k = tuple(ks), top_k
         self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way
         self.results: dict[str, tuple[Tensor, Tensor]] = {}  # cases and ranks by protocol, of the last stage done
@@ -74,6 +76,8 @@ class CollaborativeFiltering(Recommender):
             scores = output.hidden @ output.keys.T
         else:
             scores = torch.addmm(output.bias, output.hidden, output.keys.T)
+        if not torch.isfinite(scores.sum()):  # finite vectors may still overflow; cheaper than a look at each score
+            raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
         row, item = batch.seen
         scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)
         return scores

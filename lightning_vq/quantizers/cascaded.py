@@ -7,7 +7,8 @@ therefore depends on the codebooks alone: the codebooks are the tree, and parent
 
 Departures: losses are means over D by default (the released code), `loss_reduction: sum` is the paper's text; the
 estimator acts from the entity to each level (for straight_through the same as the paper's chain); codes start at
-the table's own scale, since codes at N(0, 1) over a table at N(0, 0.01^2) leave one code in use.
+the table's own scale, since codes at N(0, 1) over a table at N(0, 0.01^2) leave one code in use. Not here yet: a
+k-means start after warm-up epochs, and losses over each distinct entity of a batch once instead of per occurrence.
 
 Shapes: N rows, D dim, L levels, K_i codes of level i, (...) any shape of ids.
 """

@@ -1,7 +1,7 @@
 """Reads a table of interactions from CSV, TSV (plain or gzipped) or Parquet, with messages that name the row."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,12 @@ ROLES = ("user", "item", "timestamp", "rating", "split")
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
     """Read a whole file.
+
+    Args:
+        path: CSV, TSV or Parquet.
+        text: columns of a CSV or TSV that are read as written, not as numbers.
 
     Raises:
         UserError: it is not there, empty, cut off in the middle, or of no known kind.
@@ -36,7 +40,8 @@ def read_table(path: Path) -> pa.Table:
         options = pyarrow.csv.ParseOptions(delimiter=delimiter)
         # One thread: only then do errors name the row.
         reading = pyarrow.csv.ReadOptions(use_threads=False)
-        table = pyarrow.csv.read_csv(path, read_options=reading, parse_options=options)
+        converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
+        table = pyarrow.csv.read_csv(path, reading, options, converting)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end: {str(error).splitlines()[0]}") from None
     if path.suffix != ".gz":  # a cut gzip file is refused above
@@ -74,8 +79,8 @@ def read_interactions(
     Raises:
         UserError: a column that is not there, a missing or NaN value, an unknown split, duplicates.
     """
-    table = read_table(path)
     chosen = dict(columns or {})
+    table = read_table(path, [chosen.get("user", "user"), chosen.get("item", "item")])
     for role in chosen:
         if role not in ROLES:
             raise UserError(f"columns: there is no role {role!r}{nearest(role, ROLES)}")
@@ -94,20 +99,22 @@ def read_interactions(
         elif table.column_names.count(name) > 1:
             raise UserError(f"{path}: the column {name!r} for the {role} stands more than once in the header")
     table = pa.table({role: _plain(path, role, table[name]) for role, name in chosen.items()})
+    for role in ("user", "item"):
+        table = table.set_column(table.column_names.index(role), role, _whole_numbers(table[role]))
     # Row numbers are line numbers in a CSV with a header; row 1 of a Parquet file is its first.
     first = 1 if path.suffix == ".parquet" else 2
     table = table.append_column("row", pa.array(np.arange(first, first + len(table))))
     for role in ("timestamp", "rating"):
         if role in chosen:
             table = _numbers(path, table, role)
+    if duplicates != "refuse":  # before the rating: the last word counts, also where it is a low one
+        table = deduplicated(table, duplicates)
     if min_rating is not None:
         table = table.filter(pc.greater_equal(table["rating"], min_rating))
         if not len(table):
             raise UserError(f"{path}: no row has a rating of at least {min_rating}")
     if "split" in chosen:
         _check_split(path, table)
-    if duplicates != "refuse":
-        table = deduplicated(table, duplicates)
     return from_columns(
         str(path), table["user"], table["item"],
         table["timestamp"] if "timestamp" in chosen else None,
@@ -124,6 +131,16 @@ def _plain(path: Path, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise UserError(f"{path}: the {role} column holds {kind}; it must hold numbers or UTF-8 text")
     return column
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text ids as integers if every one of them is written as an integer is: "7", but not "007"."""
+    if (
+        not pa.types.is_string(column.type)
+        or not pc.all(pc.match_substring_regex(column, r"^(0|-?[1-9]\d{0,17})$")).as_py()
+    ):
+        return column
+    return column.cast(pa.int64())
 
 
 def _numbers(path: Path, table: pa.Table, role: str) -> pa.Table:

@@ -18,7 +18,7 @@ def test_scores_and_gradients(layers: int) -> None:
     graph[2], graph[:, 3] = 0, 0  # a user and an item without edges
     pairs = torch.tensor(np.argwhere(graph))
     backbone = LightGCN(DIM, layers)
-    facts = Facts({"user": USERS, "item": ITEMS}, {}, ("pairs", "graph"), torch.cat([pairs, pairs[:3]]))  # repeats
+    facts = Facts({"user": USERS, "item": ITEMS}, {}, {}, ("pairs", "graph"), torch.cat([pairs, pairs[:3]]))  # repeats
     backbone.prepare(facts)
     user, item = torch.randn(USERS, DIM).requires_grad_(), torch.randn(ITEMS, DIM).requires_grad_()
     users, items = torch.tensor([0, 2, 8]), torch.tensor([[1, 3], [0, 6], [5, 5]])
@@ -43,7 +43,7 @@ def test_scores_and_gradients(layers: int) -> None:
 
 def test_every_item_and_candidates_agree() -> None:
     backbone = LightGCN(DIM, 2)
-    backbone.prepare(Facts({"user": 3, "item": 4}, {}, (), torch.tensor([[0, 1], [1, 1], [2, 3]])))
+    backbone.prepare(Facts({"user": 3, "item": 4}, {}, {}, (), torch.tensor([[0, 1], [1, 1], [2, 3]])))
     look = Lookup({"user": torch.randn(3, DIM), "item": torch.randn(4, DIM)}, {})
     users = torch.tensor([0, 2])
     whole = backbone(look, Pairs(users, None))

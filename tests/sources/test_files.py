@@ -149,7 +149,7 @@ def test_missing_empty_and_unknown_files(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("user,item\nJosé,x\n".encode("latin-1"))
-    assert "must hold numbers or UTF-8 text" in refusal(tmp_path / "latin.csv")
+    assert "invalid UTF8" in refusal(tmp_path / "latin.csv")
 
 
 # -- files that break off ----------------------------------------------------------------------------------------------

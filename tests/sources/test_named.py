@@ -170,7 +170,7 @@ def test_stored_split_that_is_wrong(tmp_path: Path, held: str, negatives: str, e
 def test_stored_negatives_are_not_used_for_another_split(tmp_path: Path) -> None:
     (tmp_path / "ml-1m").mkdir()
     stored(tmp_path / "ml-1m", "2,14,test\n", "2,test,12 11\n")
-    own = CollaborativeData("ml-1m", str(tmp_path))
+    own = CollaborativeData("ml-1m", str(tmp_path), eval_negatives=2)
     own.setup()
     assert own.sampled_negatives(1).tolist() == [[3, 3], [1, 2]]
     other = CollaborativeData("ml-1m", str(tmp_path), split="ratio", ratio=(0.4, 0.3, 0.3), eval_negatives=7)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.layers import propagate, symmetric_adjacency
+from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup, rows_of
 from lightning_vq.types import Facts, Output, Pairs, TableSpec
 
@@ -30,6 +31,8 @@ class LightGCN(Backbone):
 
     def __init__(self, dim: int = 64, layers: int = 3, init: Literal["xavier", "normal"] = "xavier") -> None:
         super().__init__()
+        if layers < 0:
+            raise UserError(f"backbone.init_args.layers is {layers}; it must be at least 0")
         self.dim, self.layers, self.init = dim, layers, init
         # A plain attribute rebuilt from the facts, not a buffer: DDP cannot broadcast sparse buffers.
         self._adjacency: Tensor | None = None

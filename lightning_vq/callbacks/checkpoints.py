@@ -1,0 +1,41 @@
+"""The two checkpoints of a run: the last epoch, and the best by a validation metric."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes last.ckpt after every epoch. Lightning's `save_last` does so only in epochs that are the best so far.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Writes best.ckpt; a run folder that was moved goes on with its best score, which Lightning would forget.
+
+    Args:
+        folder: of the run.
+        monitor: validation metric, the higher the better.
+    """
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        super().__init__(
+            folder, "best", monitor=monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+        )
+        self.folder = folder
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = self.folder.absolute()
+        best = here / "best.ckpt"
+        if best.is_file() and state_dict["best_model_path"]:
+            moved = {"dirpath": str(here), "best_model_path": str(best), "kth_best_model_path": str(best)}
+            state_dict = {**state_dict, **moved, "best_k_models": {str(best): state_dict["best_model_score"]}}
+            self.dirpath = str(here)
+        super().load_state_dict(state_dict)
