@@ -108,6 +108,14 @@ class CLI(LightningCLI):
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand} needs --run DIR (a run folder) or --ckpt_path FILE")
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except ValueError as error:  # the parser tries each type of an optional key, and tells of all
+            raise UserError(one_line(str(error), self._parser(self.subcommand))) from None
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
         quantization.check(self.model.backbone.dim)

@@ -23,7 +23,7 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     head = re.match(r'(?:Parser )?(key "[\w.]+")', text)
     heart = re.search(r"Errors: - (.*?)(?: - Expected a <class 'NoneType'>| Given value type|$)", text)
     if heart:
-        text = f"{head[1] if head else 'config'}: {heart[1]}"
+        text = f"{head[1]}: {heart[1]}" if head else heart[1]
     text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("Parser key", "key")
     option = re.search(r"Option '(\w+)' is not accepted", text)
     if option:

@@ -79,6 +79,9 @@ class CollaborativeData(LightningDataModule):
         for name, value in {**sizes, "eval_memory_mib": eval_memory_mib}.items():
             if value < 1:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
+        for name, protocols in (("eval", eval_protocols), ("val", val_protocols)):
+            if not protocols:
+                raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
         self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
         self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
         self.split, self.ratio = split, ratio
@@ -111,9 +114,6 @@ class CollaborativeData(LightningDataModule):
         self.before = (len(raw.users), len(raw.user_ids), len(raw.item_ids))
         raw = core(raw, self.min_user, self.min_item)
         parts = split_interactions(raw, self.split, self.ratio, self.eval_seed)
-        for name, protocols in (("eval", self.eval_protocols), ("val", self.val_protocols)):
-            if not protocols:
-                raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
         if self.split not in ("auto", "given"):
             raw = raw._replace(negatives={})  # they belong to the source's own split
         self.user_count, self.item_count = len(raw.user_ids), len(raw.item_ids)
