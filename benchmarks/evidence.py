@@ -76,11 +76,16 @@ def rows(out: Path) -> list[list[Row]]:
     anchors = [Row("grocery-rechorus", m, *RECHORUS[m], s, grocery) for m in ("bprmf", "lgcn") for s in SEEDS]
     bpr_grid = [r for m in ("bprmf", "cove_bprmf") for r in grid("grocery-grid", m, grocery)]
     graph_grid = [r for m in ("lgcn", "cove_lgcn") for r in grid("grocery-grid", m, wide)]
-    tuned = []
-    for model, options in (("bprmf", grocery), ("cove_bprmf", grocery), ("lgcn", wide), ("cove_lgcn", wide)):
+    bpr_tuned, graph_tuned = [], []
+    for stage, model, options in (
+        (bpr_tuned, "bprmf", grocery),
+        (bpr_tuned, "cove_bprmf", grocery),
+        (graph_tuned, "lgcn", wide),
+        (graph_tuned, "cove_lgcn", wide),
+    ):
         best = chosen(out, grid("grocery-grid", model, options))
         if best is not None:
-            tuned += [best._replace(seed=s) for s in SEEDS[1:]]
+            stage += [best._replace(seed=s) for s in SEEDS[1:]]
     small = (*data("ml-100k", 256), *SAMPLED)
     hundred = [Row("ml-100k", m, *RECHORUS[m.removeprefix("cove_")], s, small) for m in MODELS for s in SEEDS]
     million = (*data("ml-1m", 256), *SAMPLED, "--patience=5")
@@ -92,7 +97,7 @@ def rows(out: Path) -> list[list[Row]]:
     ones += [f"--quantization.quantizers.{v}.init_args.alpha=1" for v in ("user", "item")]
     embedded = [Row("planted", m, "5e-3", "1e-8", s, planted) for m in ("lgcn", "cove_lgcn") for s in SEEDS]
     embedded += [Row("planted-all-weights-1", "cove_lgcn", "5e-3", "1e-8", s, (*planted, *ones)) for s in SEEDS]
-    return [anchors, bpr_grid, graph_grid, tuned, hundred, large, embedded]
+    return [anchors, bpr_grid, bpr_tuned, graph_grid, graph_tuned, hundred, large, embedded]
 
 
 def result(out: Path, row: Row) -> dict | None:
