@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-OUT ?= evidence
+OUT ?= docs/evidence
 
 .PHONY: demo test lint evidence benchmark clean
 
@@ -24,7 +24,7 @@ evidence: $(VENV)/.made
 	$(RUN) benchmarks/evidence.py $(OUT) --tables
 
 benchmark: $(VENV)/.made
-	$(RUN) benchmarks/speed.py --help
+	$(RUN) benchmarks/speed.py --out speed.json
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

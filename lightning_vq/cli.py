@@ -3,7 +3,6 @@
 import csv
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_vq.baseline import train_baseline
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.callbacks.cases import CaseMetrics
 from lightning_vq.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
@@ -40,10 +40,6 @@ from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
 
 STARTED = time.time()
-DISTRIBUTED_VARIABLES = (
-    "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT",
-    "PL_GLOBAL_SEED",
-)  # fmt: skip
 
 
 class Parser(LightningArgumentParser):
@@ -165,9 +161,8 @@ class CLI(LightningCLI):
         handed = os.environ.get(HANDED_DOWN)
         if handed:
             return Path(handed)
-        if getattr(
-            rank_zero_only, "rank", 0
-        ):  # started by torchrun or SLURM: rank 0 makes the folder, `fit` learns it from there
+        if getattr(rank_zero_only, "rank", 0):
+            # Started by torchrun or SLURM: rank 0 makes the folder, and Lightning and `fit` learn it from there.
             return Path(tempfile.gettempdir())
         path = self._get(self.config, "ckpt_path")
         if self.subcommand != "fit" and path is not None:
@@ -212,10 +207,8 @@ class CLI(LightningCLI):
             return
         assert isinstance(self.model, CollaborativeFiltering)
         self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), STARTED)
-        base = folder / "baseline" if self._get(self.config, "baseline") and self.model.quantizers else None
-        if base is not None:
-            print("\nThe same config without quantizers, for comparison:", flush=True)
-            self._train_baseline(base)
+        wanted = self._get(self.config, "baseline") and self.model.quantizers
+        base = train_baseline(folder) if wanted else None
         rows = _history(base) if base else None
         draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
         if QUIET not in os.environ:
@@ -253,27 +246,6 @@ class CLI(LightningCLI):
                     f"--config {self.run_folder / 'config.yaml'} and your change"
                 )
 
-    def _train_baseline(self, base: Path) -> None:
-        assert self.run_folder is not None
-        base.mkdir(exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if k not in DISTRIBUTED_VARIABLES}
-        environment |= {HANDED_DOWN: str(base), QUIET: "1"}
-        command = [sys.executable, "-m", "lightning_vq", "fit", "--config", str(self.run_folder / "config.yaml")]
-        if (base / "last.ckpt").is_file():  # it was stopped in the middle
-            command = [*command[:4], "--run", str(base)]
-        else:
-            command += ["--quantization.quantizers={}", "--baseline=false"]
-        child = subprocess.Popen(command, env=environment)
-        try:
-            status = child.wait()
-        except KeyboardInterrupt:  # the child has had it too, and saves
-            status = child.wait()
-        if status == 130:
-            print(f"To go on: python -m lightning_vq fit --run {self.run_folder}", file=sys.stderr)
-            raise KeyboardInterrupt
-        if status:
-            raise UserError(f"the base model's run failed with status {status}; see above and {base}")
-
     def validate(self, **options: Any) -> None:
         """Evaluate a checkpoint on the dev part."""
         self._evaluate("validate", self.trainer.validate(**{**options, "verbose": False}))
@@ -310,6 +282,8 @@ def _quieten() -> None:
         "args parameter is intended to run",
         "callbacks used to create the checkpoint need",
         "The dirpath has changed",
+        "sync_dist=True",  # what is logged without it is the same on all ranks
+        "broadcast_buffers",
         "treespec, LeafSpec",
         "exists and is not empty",
         "does not have many workers",

@@ -23,9 +23,11 @@ SMALL = [
 ]
 
 
-def run(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, expect: int = 0, launcher: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "lightning_vq", *arguments],
+        [sys.executable, *launcher, "-m", "lightning_vq", *arguments],
         capture_output=True, text=True, env={**os.environ, **environment}, timeout=300,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout + done.stderr
@@ -217,11 +219,14 @@ def test_the_last_checkpoint_is_the_last_epoch_also_where_it_is_not_the_best(tmp
     assert again["best"]["val/ndcg@10/full"] >= summary["best"]["val/ndcg@10/full"]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_fork"])
-def test_two_processes(tmp_path: Path, strategy: str) -> None:
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+
+
+@pytest.mark.parametrize(("strategy", "launcher"), [("ddp", ()), ("ddp_fork", ()), ("ddp", TORCHRUN)])
+def test_two_processes(tmp_path: Path, strategy: str, launcher: tuple[str, ...]) -> None:
     options = [*SMALL, "--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
     ranks = ["--trainer.devices=2", "--trainer.accelerator=cpu", f"--trainer.strategy={strategy}"]
-    done = run("fit", "--config", "conf/cove_lgcn.yaml", *options, *ranks)
+    done = run("fit", "--config", "conf/cove_lgcn.yaml", *options, *ranks, launcher=launcher)
     folder = tmp_path / "runs" / "cove_lgcn" / "1"
     assert [p.name for p in folder.parent.iterdir()] == ["1"]
     summary = json.loads((folder / "metrics.json").read_text())

@@ -149,7 +149,11 @@ class Recommender(LightningModule, ABC):
         if not all(torch.isfinite(value) for value in means.values()):
             raise UserError(f"training diverged: {self._broken(means)}; try a lower model.init_args.lr (now {self.lr})")
         self.log_dict(
-            {f"loss/{name}": value for name, value in means.items()}, on_step=False, on_epoch=True, batch_size=rows
+            {f"loss/{name}": value for name, value in means.items()},
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=rows,
         )
 
     def step_losses(self, batch: Pairs, hooks: list[LossHook]) -> dict[str, Tensor]:
