@@ -1,12 +1,9 @@
 """The verbs that run a Trainer: fit, validate, test, predict."""
 
-import csv
-import logging
 import os
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +20,7 @@ from lightning_vq.baseline import train_baseline
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.callbacks.cases import CaseMetrics
 from lightning_vq.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from lightning_vq.callbacks.history import History
+from lightning_vq.callbacks.history import History, read_history
 from lightning_vq.callbacks.interrupt import Interrupt
 from lightning_vq.callbacks.predictions import Predictions
 from lightning_vq.callbacks.quantization import QuantizationCallback
@@ -31,7 +28,7 @@ from lightning_vq.callbacks.usage import CodeUsage
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw
-from lightning_vq.messages import one_line
+from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
@@ -116,11 +113,11 @@ class CLI(LightningCLI):
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
         quantization.check(self.model.backbone.dim)
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
+        if self.run_folder is not None:
+            self._refuse_other_model()
         if self.subcommand == "fit":
             self._check_training(monitor, patience)
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
-        elif self.run_folder is not None:
-            self._refuse_other_model()
         self.run_folder = self.run_folder or self._folder()
         callbacks: list[Callback] = [quantization, CodeUsage(), CaseMetrics(self.run_folder / "test_users.parquet")]
         if self.subcommand == "fit":
@@ -148,8 +145,6 @@ class CLI(LightningCLI):
             raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
         if patience is not None and patience < 1:
             raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
-        if self.run_folder is not None:
-            self._refuse_other_model()
         if isinstance(self.model, CollaborativeFiltering):
             names = self.model.metric_names("val", self.datamodule.protocol_names(self.datamodule.val_protocols))
             if monitor not in names:
@@ -209,7 +204,7 @@ class CLI(LightningCLI):
         self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), STARTED)
         wanted = self._get(self.config, "baseline") and self.model.quantizers
         base = train_baseline(folder) if wanted else None
-        rows = _history(base) if base else None
+        rows = read_history(base) if base else None
         draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
         if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
@@ -271,31 +266,9 @@ class CLI(LightningCLI):
             print(f"Written: {self.run_folder / 'recommendations.parquet'}")
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
-    with (folder / "metrics.csv").open() as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-
-
-def _quieten() -> None:
-    """Keep the terminal to what a user can act on."""
-    for noise in (
-        "args parameter is intended to run",
-        "callbacks used to create the checkpoint need",
-        "The dirpath has changed",
-        "sync_dist=True",  # what is logged without it is the same on all ranks
-        "broadcast_buffers",
-        "treespec, LeafSpec",
-        "exists and is not empty",
-        "does not have many workers",
-        "resumed from a checkpoint that ended",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{noise}.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
-
-
 def main(arguments: list[str]) -> None:
     """Run a Trainer verb; `--run DIR` stands for that folder's config and checkpoint."""
-    _quieten()
+    quieten()
     verb, rest, run = arguments[0], list(arguments[1:]), None
     for i, argument in enumerate(rest):
         if argument == "--run" or argument.startswith("--run="):

@@ -1,8 +1,10 @@
-"""Turns a parser's pages of complaint into one line that names the key and the nearest right one."""
+"""What reaches the terminal: one line for a parser's pages of complaint, and no warning that nobody can act on."""
 
 import importlib
 import inspect
+import logging
 import re
+import warnings
 
 from jsonargparse import ArgumentParser
 
@@ -52,3 +54,20 @@ def _constructor_names() -> set[str]:
         classes.extend(kind.__subclasses__())
     names = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]
     return names - {"self", "args", "kwargs", "rows"}
+
+
+def quieten() -> None:
+    """Keep the terminal to what a user can act on."""
+    for noise in (
+        "args parameter is intended to run",
+        "callbacks used to create the checkpoint need",
+        "The dirpath has changed",
+        "sync_dist=True",  # what is logged without it is the same on all ranks
+        "broadcast_buffers",
+        "treespec, LeafSpec",
+        "exists and is not empty",
+        "does not have many workers",
+        "resumed from a checkpoint that ended",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{noise}.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())

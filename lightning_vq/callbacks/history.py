@@ -76,3 +76,9 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.samples, self.seconds = state_dict["rows"], state_dict["samples"], state_dict["seconds"]
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of a run folder's metrics.csv."""
+    with (folder / "metrics.csv").open() as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class Interrupt(Callback):
     """Saves `last.ckpt` at the border of a block and leaves, so that a resumed run goes on bit for bit.
 
-    A stop at the last block of an epoch waits for its end, where ModelCheckpoint(save_last=True) saves.
+    A stop at the last block of an epoch waits for its end, where LastCheckpoint saves.
 
     Args:
         folder: of the run.
@@ -43,7 +43,7 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._all_asked(trainer):  # ModelCheckpoint has saved the whole epoch
+        if self._all_asked(trainer):  # LastCheckpoint has saved the whole epoch
             raise KeyboardInterrupt
 
     def _all_asked(self, trainer: Trainer) -> bool:

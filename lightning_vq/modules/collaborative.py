@@ -70,8 +70,8 @@ class CollaborativeFiltering(Recommender):
         """Return the scores (B, N) of every item, -inf for those the user has seen."""
         output = self.backbone(look, Pairs(batch.users, None))
         assert batch.seen is not None
-        for name in ("hidden", "keys", "bias"):
-            _refuse_nan(getattr(output, name), name)
+        for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
+            _refuse_nan(tensor, name)
         if output.bias is None:
             scores = output.hidden @ output.keys.T
         else:
