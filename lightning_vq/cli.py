@@ -11,7 +11,6 @@ import torch
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -19,12 +18,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_vq.baseline import train_baseline
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.callbacks.cases import CaseMetrics
-from lightning_vq.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from lightning_vq.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, Patience
+from lightning_vq.callbacks.health import CodebookHealth
 from lightning_vq.callbacks.history import History, read_history
 from lightning_vq.callbacks.interrupt import Interrupt
 from lightning_vq.callbacks.predictions import Predictions
 from lightning_vq.callbacks.quantization import QuantizationCallback
-from lightning_vq.callbacks.usage import CodeUsage
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw
@@ -47,7 +46,7 @@ class Parser(LightningArgumentParser):
 
 
 class CLI(LightningCLI):
-    """Four config sections beside Lightning's: quantization, monitor, patience, baseline."""
+    """Five config sections beside Lightning's: quantization, health, monitor, patience, baseline."""
 
     model: Recommender
     datamodule: CollaborativeData
@@ -81,6 +80,7 @@ class CLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(QuantizationCallback, "quantization")
+        parser.add_lightning_class_args(CodebookHealth, "health")
         parser.add_argument(
             "--monitor", type=str, default="val/ndcg@10/full", help="Validation metric that chooses the best epoch."
         )
@@ -111,7 +111,8 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
-        quantization.check(self.model.backbone.dim)
+        epochs = self._get(self.config, "trainer")["max_epochs"] if self.subcommand == "fit" else None
+        quantization.check(self.model.backbone.dim, epochs)
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.run_folder is not None:
             self._refuse_other_model()
@@ -119,7 +120,8 @@ class CLI(LightningCLI):
             self._check_training(monitor, patience)
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
-        callbacks: list[Callback] = [quantization, CodeUsage(), CaseMetrics(self.run_folder / "test_users.parquet")]
+        health: CodebookHealth = self._get(self.config_init, "health")
+        callbacks: list[Callback] = [quantization, health, CaseMetrics(self.run_folder / "test_users.parquet")]
         if self.subcommand == "fit":
             self.interrupt = Interrupt(self.run_folder)
             self.history = History(self.run_folder)
@@ -128,7 +130,7 @@ class CLI(LightningCLI):
             self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed)
             callbacks += [self.history, self.artifacts, self.interrupt]
             if patience is not None:
-                callbacks.append(EarlyStopping(monitor, patience=patience, mode="max"))
+                callbacks.append(Patience(monitor, patience))
             callbacks += [BestCheckpoint(self.run_folder, monitor), LastCheckpoint(self.run_folder)]
         elif self.subcommand == "predict":
             callbacks.append(Predictions(self.run_folder / "recommendations.parquet"))

@@ -45,11 +45,12 @@ def draw(folder: Path, rows: Rows, monitor: str, baseline: Rows | None = None) -
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     losses = {n.removeprefix("loss/"): _series(rows, n) for n in names if n.startswith("loss/")}
+    losses = {name: series for name, series in losses.items() if any(series[1])}  # a log axis has no zero
     _plot(folder / "losses.png", "Weighted loss terms, training mean per epoch", "loss", losses, log=True)
-    ranking = {"quantized" if any(n.startswith("codes/") for n in names) else "base": _series(rows, monitor)}
+    ranking = {"quantized" if "loss/quantization" in names else "base": _series(rows, monitor)}
     if baseline is not None:
         ranking["base"] = _series(baseline, monitor)
     _plot(folder / "ranking.png", "Validation", monitor, ranking, log=False)
-    usage = {n.removeprefix("codes/"): _series(rows, n) for n in names if n.startswith("codes/")}
+    usage = {n[len("codes/") : -len("/used")]: _series(rows, n) for n in names if n.endswith("/used")}
     if usage:
         _plot(folder / "usage.png", "Codes in use, whole table", "share of codes", usage, log=False)

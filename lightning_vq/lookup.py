@@ -38,7 +38,7 @@ class Lookup:
         """Return the vectors (..., D) of ids (...)."""
         if name in self._whole:
             return rows_of(self._whole[name], ids)
-        if name not in self._quantizers:
+        if not self._quantized(name):
             return rows_of(self._tables[name], ids)
         distinct, inverse, occurrences = torch.unique(ids, return_inverse=True, return_counts=True)
         return rows_of(self._quantize(name, distinct, occurrences), inverse)
@@ -48,9 +48,8 @@ class Lookup:
         if name not in self._whole:
             if name in self._losses:
                 raise RuntimeError(f"look.all({name!r}) must come before look({name!r}, ids) in a step")
-            if name in self._quantizers:
-                ids = torch.arange(len(self._tables[name]), device=self._tables[name].device)
-                self._whole[name] = self._quantize(name, ids, None)
+            if self._quantized(name):
+                self._whole[name] = self._quantize(name, self.rows(name), None)
             else:
                 self._whole[name] = self._tables[name]
         return self._whole[name]
@@ -61,9 +60,13 @@ class Lookup:
             self._once[key] = make()
         return self._once[key]  # type: ignore[return-value]
 
+    def rows(self, name: str) -> Tensor:
+        """Return the ids (N,) of every row of a quantized table."""
+        return torch.arange(self._quantizers[name].rows, device=self._tables[name].device)
+
     def codes(self, name: str, ids: Tensor) -> Tensor:
         """Return the codes (..., L) of ids (...); no gradient, no loss."""
-        return self._quantizers[name].encode(rows_of(self._tables[name], ids), ids)
+        return self._quantizers[name].encode(self._raw(name, ids), ids)
 
     def losses(self, name: str) -> tuple[Tensor, Tensor]:
         """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
@@ -74,10 +77,20 @@ class Lookup:
         rows = sum(n for _, _, n in calls)
         return sum(c for c, _, _ in calls) / rows, sum(m for _, m, _ in calls) / rows  # type: ignore[return-value]
 
+    def _quantized(self, name: str) -> bool:
+        return name in self._quantizers and self._quantizers[name].active
+
+    def _raw(self, name: str, ids: Tensor) -> Tensor:
+        table = self._tables[name]
+        if self._quantizers[name].keeps_table:
+            return rows_of(table, ids)
+        return table.new_zeros(*ids.shape, table.shape[1])  # the table is dropped, and nobody reads this
+
     def _quantize(self, name: str, ids: Tensor, weights: Tensor | None) -> Tensor:
-        quantizer, vectors = self._quantizers[name], rows_of(self._tables[name], ids)
+        quantizer, vectors = self._quantizers[name], self._raw(name, ids)
         made = quantizer(vectors, ids)
         if torch.is_grad_enabled():
+            quantizer.observe(vectors.detach(), ids, made.codes, weights)
             codebook, commitment, rows = made.codebook, made.commitment, len(ids)
             if weights is not None:
                 codebook, commitment, rows = codebook * weights, commitment * weights, int(weights.sum())

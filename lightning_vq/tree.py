@@ -11,17 +11,24 @@ import pyarrow as pa
 import torch
 
 from lightning_vq.modules.base import Recommender
+from lightning_vq.quantizers import Cascaded
 from lightning_vq.runs import write_json, write_parquet
 from lightning_vq.sources.interactions import Array
 
 
 @torch.no_grad()
 def code_paths(module: Recommender, table: str) -> tuple[Array, Array]:
-    """Return codes (N, L) of every entity of a table, and its Euclidean distance (N,) to its finest code."""
-    weight = module.tables[table]
-    codes = module.lookup().codes(table, torch.arange(len(weight), device=weight.device))
-    leaf = module.quantizers[table].codebooks[0][codes[:, 0]]  # type: ignore[index]
-    return codes.cpu().numpy(), (weight - leaf).norm(dim=1).cpu().numpy()
+    """Return codes (N, L) of every entity of a table, and its Euclidean distance (N,) to what they stand for.
+
+    In a tree that is its finest code.
+    """
+    weight, quantizer, look = module.tables[table], module.quantizers[table], module.lookup()
+    codes = look.codes(table, look.rows(table))
+    if isinstance(quantizer, Cascaded):
+        near = quantizer.books()[0][codes[:, 0]]
+    else:
+        near = quantizer.decode(codes, look.rows(table))  # type: ignore[operator]
+    return codes.cpu().numpy(), (weight - near).norm(dim=1).cpu().numpy()
 
 
 def nested(ids: list[Any], codes: Array) -> dict[str, Any]:
@@ -42,10 +49,15 @@ def nested(ids: list[Any], codes: Array) -> dict[str, Any]:
     return {"size": len(ids), "levels": codes.shape[1], "children": nodes(np.arange(len(ids)), codes.shape[1] - 1)}
 
 
-def write_tree(folder: Path, table: str, ids: pa.Array, codes: Array, distance: Array) -> None:
-    """Write <folder>/<table>.json (nested) and <table>.parquet (id, code of each level, distance)."""
+def write_tree(folder: Path, table: str, ids: pa.Array, codes: Array) -> None:
+    """Write <folder>/<table>.json (nested)."""
     write_json(folder / f"{table}.json", nested(ids.to_pylist(), codes), indent=None)
-    levels = {f"level{i + 1}": codes[:, i] for i in range(codes.shape[1])}
+
+
+def write_codes(folder: Path, table: str, ids: pa.Array, codes: Array, distance: Array) -> None:
+    """Write <folder>/<table>.parquet: id, code of each level in the smallest dtype that holds it, distance."""
+    small = codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
+    levels = {f"level{i + 1}": small[:, i] for i in range(codes.shape[1])}
     write_parquet(folder / f"{table}.parquet", {"id": ids, **levels, "distance": distance})
 
 

@@ -9,12 +9,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import lightning_vq
+from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
-from lightning_vq.callbacks.usage import codes_used
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.quantizers import Cascaded
 from lightning_vq.runs import replacing, write_json, write_parquet
-from lightning_vq.tree import code_paths, recovery, write_tree
+from lightning_vq.tree import code_paths, recovery, write_codes, write_tree
 
 
 class Artifacts(Callback):
@@ -85,15 +86,17 @@ class Artifacts(Callback):
         summary = {"state": "finished", **self._training(module, epoch), "test": test}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["recovery"] = {}
-        for table in module.quantizers:
+        for table in summary["codes"]:
             vocab = module.specs[table].vocab
             ids, truth = {
                 "user": (data.raw.user_ids, data.raw.user_categories),
                 "item": (data.raw.item_ids, data.raw.item_categories),
             }[vocab]
             codes, distance = code_paths(module, table)
-            write_tree(self.folder / "tree", table, ids, codes, distance)
-            summary["recovery"][table] = recovery(codes, truth)
+            write_codes(self.folder / "tree", table, ids, codes, distance)
+            if isinstance(module.quantizers[table], Cascaded):
+                write_tree(self.folder / "tree", table, ids, codes)
+                summary["recovery"][table] = recovery(codes, truth)
         summary["seconds"] = time.time() - started
         write_json(self.folder / "metrics.json", summary)
         return summary

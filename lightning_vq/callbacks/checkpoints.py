@@ -1,9 +1,15 @@
-"""The two checkpoints of a run: the last epoch, and the best by a validation metric."""
+"""The two checkpoints of a run, the last epoch and the best by a validation metric, and when to stop waiting for it.
+
+Neither best nor patience counts the epochs in which a quantizer has yet to start: they are the base model's.
+"""
 
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from lightning_vq.modules.base import Recommender
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -31,6 +37,10 @@ class BestCheckpoint(ModelCheckpoint):
         )
         self.folder = folder
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not _warming_up(pl_module):
+            super().on_train_epoch_end(trainer, pl_module)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = self.folder.absolute()
         best = here / "best.ckpt"
@@ -39,3 +49,27 @@ class BestCheckpoint(ModelCheckpoint):
             state_dict = {**state_dict, **moved, "best_k_models": {str(best): state_dict["best_model_score"]}}
             self.dirpath = str(here)
         super().load_state_dict(state_dict)
+
+
+class Patience(EarlyStopping):
+    """Stops after some epochs without a better one.
+
+    Args:
+        monitor: validation metric, the higher the better.
+        patience: epochs.
+    """
+
+    def __init__(self, monitor: str, patience: int) -> None:
+        super().__init__(monitor, patience=patience, mode="max")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not _warming_up(pl_module):
+            super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not _warming_up(pl_module):
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+def _warming_up(module: LightningModule) -> bool:
+    return isinstance(module, Recommender) and module.warming_up

@@ -1,6 +1,7 @@
 """Puts quantizers on a model's id tables and adds their losses to every training step."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,10 +21,16 @@ class QuantizationCallback(Callback):
     A quantizer named for a vocabulary acts on each quantizable table of it, with codebooks of its own; the losses
     of one vocabulary's tables are averaged, those of different vocabularies are summed.
 
+    A quantizer that needs a trained table (k-means, SVD) is inert for `warmup_epochs` and then started from it;
+    epochs of the warm-up are never the best. With `restart_dead_codes` every epoch begins by moving codes that no
+    entity of the whole table uses; Adam's moments of what was moved start anew.
+
     Args:
         quantizers: a factory (rows, dim) -> Quantizer per vocabulary; none is the plain base model.
         omega_q: weight of the quantization losses.
         beta: weight of the commitment loss within them.
+        warmup_epochs: epochs of the plain base model before such quantizers start; others start at once.
+        restart_dead_codes: move unused codes to vectors that are far from theirs.
     """
 
     def __init__(
@@ -31,14 +38,35 @@ class QuantizationCallback(Callback):
         quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None,
         omega_q: float = 1.0,
         beta: float = 1.0,
+        warmup_epochs: int = 1,
+        restart_dead_codes: bool = False,
     ) -> None:
         self.quantizers, self.omega_q, self.beta = dict(quantizers or {}), omega_q, beta
+        self.warmup_epochs, self.restart_dead_codes = warmup_epochs, restart_dead_codes
+        self._begun = -1  # the last epoch whose start was seen to: a run resumed within it does not do so again
 
-    def check(self, dim: int) -> None:
-        """Build each factory without memory, so that sizes that cannot work are refused before data loads."""
+    def check(self, dim: int, epochs: int | None = None) -> None:
+        """Build each factory without memory, so that what cannot work is refused before data loads.
+
+        Args:
+            dim: of the model's vectors.
+            epochs: of the training to come, if it is known.
+        """
         with torch.device("meta"):
-            for factory in self.quantizers.values():
-                factory(1 << 40, dim)
+            for vocab, factory in self.quantizers.items():
+                quantizer = factory(1 << 40, dim)
+                if not quantizer.waits:
+                    continue
+                what = f"quantization.quantizers.{vocab}: {type(quantizer).__name__} starts from a trained table"
+                if self.warmup_epochs < 1:
+                    raise UserError(
+                        f"{what}, so quantization.warmup_epochs must be at least 1, not {self.warmup_epochs}"
+                    )
+                if epochs is not None and 0 <= epochs <= self.warmup_epochs:
+                    raise UserError(
+                        f"{what} after quantization.warmup_epochs={self.warmup_epochs}, "
+                        f"but the training has only trainer.max_epochs={epochs}"
+                    )
 
     def attach(self, module: Recommender) -> None:
         """Attach every quantizer to a built module. A second call changes nothing.
@@ -61,11 +89,47 @@ class QuantizationCallback(Callback):
                     module.attach(name, described)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._begun = -1
         # Our Trainer has done this before its processes were launched; a plain Trainer has it done here.
         source = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(pl_module, Recommender) and isinstance(source, HasFacts):
             pl_module.build(source.facts())
             self.attach(pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        if not isinstance(pl_module, Recommender) or epoch <= self._begun:
+            return
+        self._begun = epoch
+        for name, quantizer in pl_module.quantizers.items():
+            if not quantizer.active and epoch >= self.warmup_epochs:
+                pl_module.start_quantizer(name, moment=epoch)
+            elif quantizer.active and self.restart_dead_codes and epoch > 0:
+                self._restart(trainer, pl_module, name, epoch)
+            else:
+                continue
+            if trainer.world_size > 1:  # equal in theory; ranks on different hardware may round differently
+                for tensor in (*quantizer.parameters(), *quantizer.buffers()):
+                    torch.distributed.broadcast(tensor.data, 0)
+
+    @staticmethod
+    def _restart(trainer: Trainer, module: Recommender, name: str, epoch: int) -> None:
+        quantizer = module.quantizers[name]
+        before = [p.detach().clone() for p in quantizer.parameters()]
+        with module.private_randomness(name, moment=epoch):
+            quantizer.restart(module.table(name))  # type: ignore[operator]
+        for parameter, old in zip(quantizer.parameters(), before):
+            moved = (parameter != old).any(-1)
+            for optimizer in trainer.optimizers:
+                for moment in optimizer.state.get(parameter, {}).values():
+                    if moment.shape == parameter.shape:
+                        moment[moved] = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"begun": self._begun}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._begun = state_dict["begun"]
 
     def losses(self, module: Recommender, look: Lookup, output: Output) -> dict[str, Tensor]:
         """Return omega_q * L_quant and omega_q * beta * L_commit of this step; nothing for the plain base."""
@@ -75,7 +139,7 @@ class QuantizationCallback(Callback):
         terms: dict[str, Tensor] = {}
         for names in tables.values():
             for name in names:
-                codebook, commitment = look.losses(name)
+                codebook, commitment = look.losses(name)  # zeros as long as the quantizer is inert
                 for term, value in (("quantization", codebook), ("commitment", self.beta * commitment)):
                     share = self.omega_q / len(names) * value
                     terms[term] = terms[term] + share if term in terms else share

@@ -1,6 +1,8 @@
 """Recommender: owns the id tables, the quantizers on them, and the one training step of every family."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -97,14 +99,34 @@ class Recommender(LightningModule, ABC):
             if here != spec:
                 raise UserError(f"table {name!r} carries {here}, which is not the {spec} asked for")
             return
-        quantizer = construct(spec, Quantizer)
-        if start:
-            assert self.facts is not None
-            # Its own random stream: a run with a quantizer sees the same tables and negatives as one without.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(torch.initial_seed() + 1 + list(self.specs).index(name))
-                quantizer.start(Table(self.tables[name].detach(), self.facts.counts[self.specs[name].vocab]))
-        self.quantizers[name] = quantizer.to(self.tables[name].device)
+        self.quantizers[name] = construct(spec, Quantizer).to(self.tables[name].device)
+        quantizer = self.quantizers[name]
+        if start and not quantizer.waits:
+            self.start_quantizer(name)
+        if not quantizer.keeps_table:
+            self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone())
+
+    def start_quantizer(self, name: str, moment: int = 0) -> None:
+        """Set a quantizer's first values from its table; `moment` tells several draws of a run apart."""
+        with self.private_randomness(name, moment):
+            self.quantizers[name].start(self.table(name))  # type: ignore[operator]
+
+    def table(self, name: str) -> Table:
+        """Return a table as its quantizer sees it when it starts."""
+        assert self.facts is not None
+        return Table(self.tables[name].detach(), self.facts.counts[self.specs[name].vocab])
+
+    @contextmanager
+    def private_randomness(self, name: str, moment: int) -> Iterator[None]:
+        """Give a table's quantizer random numbers of its own: a run without one sees the same tables and negatives."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.initial_seed() + 1 + list(self.specs).index(name) + 1009 * moment)
+            yield
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether a quantizer has yet to start: what is measured now is the base model's."""
+        return not all(quantizer.active for quantizer in self.quantizers.values())
 
     def lookup(self) -> Lookup:
         """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
@@ -120,9 +142,10 @@ class Recommender(LightningModule, ABC):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         decayed = [self.tables[n] for n, spec in self.specs.items() if spec.decay]
         plain = [self.tables[n] for n, spec in self.specs.items() if not spec.decay]
+        for quantizer in self.quantizers.values():  # one that stands for its table is decayed as that would be
+            (plain if quantizer.keeps_table else decayed).extend(quantizer.parameters())
         for parameter in self.backbone.parameters():
             (decayed if parameter.ndim > 1 else plain).append(parameter)
-        plain.extend(self.quantizers.parameters())
         if not self.weight_decay:  # one group is one fused call
             decayed, plain = [], decayed + plain
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -195,7 +218,10 @@ class Recommender(LightningModule, ABC):
                 f"the checkpoint has no quantizer on {missing}: it is of another model "
                 "(use --quantization.quantizers={} for its plain base)"
             )
-        self.build(Facts(**saved["facts"]))
+        try:
+            self.build(Facts(**saved["facts"]))
+        except TypeError as error:  # a field more or less
+            raise UserError(f"the checkpoint was written by another version of lightning_vq ({error})") from None
         for name, spec in saved["quantizers"].items():
             if name not in self.specs:
                 raise UserError(f"the checkpoint quantizes the table {name!r}, which the backbone does not have")

@@ -7,24 +7,24 @@ therefore depends on the codebooks alone: the codebooks are the tree, and parent
 
 Departures: losses are means over D by default (the released code), `loss_reduction: sum` is the paper's text; the
 estimator acts from the entity to each level (for straight_through the same as the paper's chain); codes start at
-the table's own scale, since codes at N(0, 1) over a table at N(0, 0.01^2) leave one code in use. Not here yet: a
-k-means start after warm-up epochs, and losses over each distinct entity of a batch once instead of per occurrence.
+the table's own scale, since codes at N(0, 1) over a table at N(0, 0.01^2) leave one code in use.
 
 Shapes: N rows, D dim, L levels, K_i codes of level i, (...) any shape of ids.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from lightning_vq.errors import UserError
-from lightning_vq.quantizers.base import Quantizer
+from lightning_vq.quantizers.base import Quantizer, bit_width
+from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
+from lightning_vq.quantizers.initial import WAITS, Init
 from lightning_vq.quantizers.search import nearest_code
 from lightning_vq.types import Quantized, Table
 
@@ -40,7 +40,8 @@ class Cascaded(Quantizer):
         fusion: "mean" of the levels (eq. 4), or "concat" of them and one linear map back to D (appendix F).
         gradient: where the task's gradient goes, see `estimators.py`.
         loss_reduction: over D, "mean" (released code) or "sum" (eq. 7-8); omega_q differs by a factor D.
-        init: codes at N(0, s^2), s the table's standard deviation ("table_std") or 1 ("normal").
+        init: where codes start, see `initial.py`; "kmeans" waits for the callback's warm-up.
+        learning: how codes learn: from L_quant by "gradient" (eq. 7), or as moving averages, "ema".
 
     Raises:
         UserError: sizes are not strictly decreasing, or the first is not below the number of rows.
@@ -56,7 +57,8 @@ class Cascaded(Quantizer):
         fusion: Literal["mean", "concat"] = "mean",
         gradient: Estimator = "straight_through",
         loss_reduction: Literal["mean", "sum"] = "mean",
-        init: Literal["table_std", "normal"] = "table_std",
+        init: Init = "table_std",
+        learning: Learning = "gradient",
     ) -> None:
         super().__init__()
         sizes = [int(k) for k in codebook_sizes]
@@ -71,58 +73,97 @@ class Cascaded(Quantizer):
                 )
         if sizes[0] >= rows:
             raise UserError(f"codebook_sizes {sizes}: level 1 must have fewer codes than the table has rows ({rows})")
-        self.rows, self.dim = rows, dim
-        self.codebook_sizes, self.alpha, self.fusion = sizes, alpha, fusion
-        self.gradient, self.loss_reduction, self.init = gradient, loss_reduction, init
-        self.codebooks = nn.ParameterList(nn.Parameter(torch.zeros(k, dim)) for k in sizes)
+        self.rows, self.dim, self.alpha, self.fusion = rows, dim, alpha, fusion
+        self.gradient, self.loss_reduction, self.init, self.learning = gradient, loss_reduction, init, learning
+        self.codebooks = nn.ModuleList(Codebook(k, dim, init=init, learning=learning) for k in sizes)
         self.project = nn.Linear(len(sizes) * dim, dim, bias=False) if fusion == "concat" else None
+
+    @property
+    def codebook_sizes(self) -> list[int]:
+        return [level.codes for level in self.codebooks]  # type: ignore[misc]
+
+    @property
+    def waits(self) -> bool:
+        return self.init in WAITS
+
+    def books(self) -> list[Tensor]:
+        """Return the codes (K_i, D) of every level."""
+        return [level.book for level in self.codebooks]  # type: ignore[misc]
 
     @torch.no_grad()
     def start(self, table: Table) -> None:
-        std = table.weight.std().item() if self.init == "table_std" else 1.0
-        for book in self.codebooks:
-            book.normal_(std=std)
+        below, weights = table.weight, None
+        for level in self.codebooks:
+            level.start(below, weights)  # type: ignore[operator]
+            codes = level.nearest(below)[:, 0]  # type: ignore[operator]
+            below, weights = level.book, _occurrences(codes, level.codes, weights)  # type: ignore[assignment,arg-type]
         if self.project is not None:
             nn.init.xavier_uniform_(self.project.weight)
+        self.active = True
 
     def parents(self) -> list[Tensor]:
         """Return for each level but the last the (K_i,) index of each code's parent in the next level."""
-        return [nearest_code(fine, coarse) for fine, coarse in pairwise(self.codebooks)]
+        return [nearest_code(fine, coarse) for fine, coarse in pairwise(self.books())]
 
     def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:
-        return self._path(nearest_code(vectors, self.codebooks[0]), self.parents())
+        return self._path(nearest_code(vectors, self.books()[0]), self.parents())
 
     def decode(self, codes: Tensor, ids: Tensor) -> Tensor:
-        return self._fuse([embedding(codes[..., i], book) for i, book in enumerate(self.codebooks)])
+        return self._fuse([level(codes[..., i : i + 1]) for i, level in enumerate(self.codebooks)])
 
     def combine(self, vectors: Tensor, quantized: Tensor) -> Tensor:
         return vectors + self.alpha * quantized
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
-        parents = self.parents()
-        codes = self._path(nearest_code(vectors, self.codebooks[0]), parents)
-        levels = [embedding(codes[..., i], book) for i, book in enumerate(self.codebooks)]  # L x (..., D)
+        books, parents = self.books(), self.parents()
+        leaf = nearest_code(vectors, books[0])
+        codes = self._path(leaf, parents)
+        rows = leaf.reshape(-1)
+        # What depends on the level-1 code alone is computed once per code and gathered: the vectors of its path, and
+        # the losses of levels i >= 2, whose mean over rows so weighs a code by the rows that chose it, 0 for none.
+        path = self._path(torch.arange(len(books[0]), device=rows.device), parents)  # (K_1, L)
+        above = [book.index_select(0, path[:, i]) for i, book in enumerate(books)]  # L x (K_1, D)
+        scale = 1 / self.dim if self.loss_reduction == "mean" else 1.0
+        codebook, commitment = pulls(vectors, self._rows(books[0], rows, vectors), scale)
+        if parents:
+            losses = torch.stack([torch.stack(pulls(fine, coarse, scale)) for fine, coarse in pairwise(above)]).sum(0)
+            codebook, commitment = (a + b[leaf] for a, b in zip((codebook, commitment), losses))
         estimate = ESTIMATORS[self.gradient]
-        fused = self._fuse([estimate(vectors, level) for level in levels])
-        codebook = self._distance(levels[0], vectors.detach())
-        commitment = self._distance(vectors, levels[0].detach())
-        # Level i >= 2 is a loss of codes, not of rows: computed once per code of level i - 1 and gathered, so that
-        # the mean over rows weights each code by how many rows chose it (and a code that none chose by zero).
-        for i, parent in enumerate(parents):
-            fine, coarse = self.codebooks[i], embedding(parent, self.codebooks[i + 1])  # both (K_i, D)
-            codebook = codebook + self._distance(coarse, fine.detach())[codes[..., i]]
-            commitment = commitment + self._distance(fine, coarse.detach())[codes[..., i]]
+        if self.fusion == "mean" and self.gradient != "rotation":
+            # These estimators are linear: the estimate of the mean is the mean of the estimates, for one gather.
+            mean = above[0] if not parents else torch.stack(above).mean(0)
+            fused = estimate(vectors, self._rows(mean, rows, vectors))
+        else:
+            fused = self._fuse([estimate(vectors, self._rows(level, rows, vectors)) for level in above])
         return Quantized(fused, codes, codebook, commitment)
+
+    @torch.no_grad()
+    def observe(self, vectors: Tensor, ids: Tensor, codes: Tensor, weights: Tensor | None) -> None:
+        if self.learning == "gradient":
+            return
+        below, chosen = vectors, codes[:, 0]
+        books, parents = [book.clone() for book in self.books()], self.parents()  # as they were in the search
+        for i, level in enumerate(self.codebooks):
+            level.observe(below, chosen[:, None], weights)  # type: ignore[operator]
+            if i < len(parents):
+                weights = _occurrences(chosen, len(books[i]), weights)
+                below, chosen = books[i], parents[i]
+
+    @torch.no_grad()
+    def restart(self, table: Table) -> int:
+        below, weights, moved = table.weight, None, 0
+        for level in self.codebooks:
+            moved += level.restart(below, level.nearest(below), weights)  # type: ignore[operator]
+            codes = level.nearest(below)[:, 0]  # type: ignore[operator]
+            below, weights = level.book, _occurrences(codes, level.codes, weights)  # type: ignore[assignment,arg-type]
+        return moved
 
     def bits(self) -> int:
         """Codes of every row at ceil(log2 K_1) bits (level 1 determines the rest), parents, float32 codebooks."""
-
-        def width(k: int) -> int:
-            return math.ceil(math.log2(k)) if k > 1 else 0
-
-        codes = self.rows * width(self.codebook_sizes[0])
-        tree = sum(fine * width(coarse) for fine, coarse in pairwise(self.codebook_sizes))
-        return codes + tree + 32 * sum(p.numel() for p in self.parameters())
+        sizes = self.codebook_sizes
+        tree = sum(fine * bit_width(coarse) for fine, coarse in pairwise(sizes))
+        floats = sum(sizes) * self.dim + (0 if self.project is None else self.project.weight.numel())
+        return self.rows * bit_width(sizes[0]) + tree + 32 * floats
 
     @staticmethod
     def _path(leaf: Tensor, parents: list[Tensor]) -> Tensor:
@@ -131,12 +172,17 @@ class Cascaded(Quantizer):
             path.append(parent[path[-1]])
         return torch.stack(path, dim=-1)
 
+    @staticmethod
+    def _rows(table: Tensor, rows: Tensor, like: Tensor) -> Tensor:
+        return table.index_select(0, rows).view(like.shape)
+
     def _fuse(self, levels: list[Tensor]) -> Tensor:
         if self.project is not None:
             return self.project(torch.cat(levels, dim=-1))
         return levels[0] if len(levels) == 1 else torch.stack(levels).mean(0)
 
-    def _distance(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """Squared distance (...) of (..., D), over D by `loss_reduction`; the gradient reaches the first only."""
-        squared = (moving - fixed).square()
-        return squared.mean(-1) if self.loss_reduction == "mean" else squared.sum(-1)
+
+def _occurrences(codes: Tensor, size: int, weights: Tensor | None) -> Tensor:
+    """Return (K,) how much of weights (N,), 1 each by default, chose each code."""
+    weights = torch.ones(len(codes), device=codes.device) if weights is None else weights
+    return weights.new_zeros(size).index_add_(0, codes, weights)

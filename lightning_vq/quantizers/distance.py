@@ -1,0 +1,40 @@
+"""The two quantization losses of a row: one distance, each of whose two ends is pulled by one of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Pulls(torch.autograd.Function):
+    """The difference is formed and kept once, where two expressions with detach would do so twice."""
+
+    @staticmethod
+    def forward(ctx: Any, e: Tensor, c: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        gap = e - c
+        ctx.save_for_backward(gap)
+        ctx.scale = scale
+        distance = gap.square().sum(-1).mul_(scale)
+        return distance, distance.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gap,) = ctx.saved_tensors
+        toward_e, toward_c = (2 * ctx.scale * g[..., None] for g in grads)
+        e = gap * toward_c if ctx.needs_input_grad[0] else None
+        c = -gap * toward_e if ctx.needs_input_grad[1] else None
+        return e, c, None
+
+
+def pulls(e: Tensor, c: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Return scale * |sg(e) - c|^2, which pulls codes c to vectors e, and scale * |e - sg(c)|^2, the reverse.
+
+    Args:
+        e: (..., D) vectors.
+        c: (..., D) their codes.
+        scale: 1 / D for a mean over D, 1 for a sum.
+
+    Returns:
+        Two (...) losses of equal value, the codebook's and the commitment's (van den Oord et al. 2017, eq. 3).
+    """
+    return _Pulls.apply(e, c, scale)

@@ -1,0 +1,64 @@
+"""Low-rank factorization, a rival of product codes at equal size: e_i = u_i V.
+
+Kang et al. (MGQE, WWW Companion 2020), section 5.1. No codes: the table is two float32 factors, and its own weights
+are dropped. Shapes: N rows, D dim, R rank.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lightning_vq.errors import UserError
+from lightning_vq.quantizers.base import Quantizer
+from lightning_vq.types import Quantized, Table
+
+
+class LowRank(Quantizer):
+    """A table of rank R.
+
+    Args:
+        rows: entities of the table (N).
+        dim: width of its vectors (D).
+        rank: width of what is stored for each (R), at most dim.
+
+    Raises:
+        UserError: a rank below 1 or above dim.
+    """
+
+    keeps_table: ClassVar[bool] = False
+
+    def __init__(self, rows: int, dim: int, *, rank: int) -> None:
+        super().__init__()
+        if not 1 <= rank <= dim:
+            raise UserError(f"rank is {rank}; it must be 1 to {dim}, the width of the table")
+        self.rows, self.dim, self.rank = rows, dim, rank
+        self.left = nn.Parameter(torch.zeros(rows, rank))
+        self.right = nn.Parameter(torch.zeros(rank, dim))
+
+    @property
+    def codebook_sizes(self) -> list[int]:
+        return []
+
+    @torch.no_grad()
+    def start(self, table: Table) -> None:
+        """Draw factors whose product has the table's standard deviation; right is orthogonal, the identity at R = D."""
+        nn.init.eye_(self.right) if self.rank == self.dim else nn.init.orthogonal_(self.right)
+        scale = (self.dim / self.rank) ** 0.5  # each entry of u V is a sum over an orthonormal set of R of D directions
+        self.left.normal_(std=table.weight.std().item() * scale)
+        self.active = True
+
+    def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:
+        return torch.zeros(*ids.shape, 0, dtype=torch.int64, device=ids.device)
+
+    def decode(self, codes: Tensor, ids: Tensor) -> Tensor:
+        return self.left.index_select(0, ids.reshape(-1)).view(*ids.shape, self.rank) @ self.right
+
+    def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
+        """Return u_i V for ids (...); the vectors (..., D) are not read."""
+        none = self.left.new_zeros(ids.shape)
+        return Quantized(self.decode(ids, ids), self.encode(vectors, ids), none, none)
+
+    def bits(self) -> int:
+        """32 * (N * R + R * D)."""
+        return 32 * self.rank * (self.rows + self.dim)
