@@ -72,7 +72,9 @@ class Lookup:
         """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
         calls = self._losses.get(name)
         if not calls:  # an idle quantizer still takes part in the graph: DDP waits for all of its parameters
-            nothing = torch.stack([0.0 * p.sum() for p in self._quantizers[name].parameters()]).sum()
+            nothing = self._tables[name].new_zeros(())
+            for parameter in self._quantizers[name].parameters():
+                nothing = nothing + 0.0 * parameter.sum()
             return nothing, nothing
         rows = sum(n for _, _, n in calls)
         return sum(c for c, _, _ in calls) / rows, sum(m for _, m, _ in calls) / rows  # type: ignore[return-value]

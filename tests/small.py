@@ -34,6 +34,7 @@ def trained(
     held: CollaborativeData | None = None,
     ckpt_path: str | None = None,
     omega_q: float = 1.0,
+    restart_dead_codes: bool = False,
     **options: Any,
 ) -> tuple[CollaborativeFiltering, Trainer]:
     """Return a module trained from seed 0 and its trainer."""
@@ -43,7 +44,8 @@ def trained(
         max_epochs=epochs, logger=False, enable_progress_bar=False,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         enable_model_summary=False, num_sanity_val_steps=0, accelerator="cpu",
-        callbacks=[QuantizationCallback(quantizers, omega_q=omega_q), *callbacks], **options,
+        callbacks=[QuantizationCallback(quantizers, omega_q, restart_dead_codes=restart_dead_codes), *callbacks],
+        **options,
     )  # fmt: skip
     trainer.fit(module, datamodule=held or data(), ckpt_path=ckpt_path)
     return module, trainer
