@@ -270,7 +270,7 @@ def main() -> None:
     }
     content = [r._asdict() | {"times_floor": r.times_floor(), "met": r.met()} for r in rows]
     o.out.write_text(json.dumps({"about": about, "rows": content}, indent=1))
-    print(table(rows))
+    print(table(rows, "RecBole"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of the table; each list has one value per repeat, `rival` and `figure` none where RecBole did not run."""
+    """A line of the table; each list has one value per repeat, `rival` and `figure` none where the rival did not run."""
 
     name: str
     unit: str  # of ours, rival and floor; ".../s" is a rate
@@ -16,16 +16,21 @@ class Row(NamedTuple):
     rival: list[float]
     floor: list[float]
     figure: list[float]  # what the target is about
-    says: str  # what the figure is; "x RecBole" is to be at least the target, all others at most
+    says: str  # what the figure is; beside a rival it is to be at least the target, else at most
     target: float
 
     def met(self) -> bool | None:
         if not self.figure:
             return None
-        return median(self.figure) >= self.target if "RecBole" in self.says else median(self.figure) <= self.target
+        return median(self.figure) >= self.target if self.against_rival() else median(self.figure) <= self.target
+
+    def against_rival(self) -> bool:
+        return bool(self.rival)
 
     def times_floor(self) -> list[float]:
         """Return how many times the floor's time ours takes."""
+        if not self.floor:
+            return []
         return divided(self.floor, self.ours) if self.unit.endswith("/s") else divided(self.ours, self.floor)
 
 
@@ -57,14 +62,14 @@ def cell(values: list[float]) -> str:
     return f"{middle} [{least}, {most}]"
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], rival: str) -> str:
     """Return Markdown: median [least, most] over repeats."""
 
-    lines = ["| What | Unit | Ours | RecBole | Floor | Ours / floor, in time | Figure | Target | Met |"]
+    lines = [f"| What | Unit | Ours | {rival} | Floor | Ours / floor, in time | Figure | Target | Met |"]
     lines.append("|---" * 9 + "|")
     for r in rows:
         cells = [r.name, r.unit, *map(cell, (r.ours, r.rival, r.floor, r.times_floor())), f"{cell(r.figure)} {r.says}"]
-        sign = "at least" if "RecBole" in r.says else "at most"
+        sign = "at least" if r.against_rival() else "at most"
         cells += [f"{sign} {r.target:g}", {True: "yes", False: "NO", None: "not run"}[r.met()]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from rich.table import Table
 from lightning_vq.runs import read_json
 
 Row = tuple[str, str, str, str]
+MOST_LEVELS = 4  # of a quantizer, that have a row each
 
 
 def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]:
@@ -52,6 +53,12 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
         row("seconds, all in", lambda m: f"{m['seconds']:.1f}"),
     ]
     for table, used in ours["codes"].items():
+        if len(used) > MOST_LEVELS:
+            n, size = (sum(column) for column in zip(*used))
+            worst = min(range(len(used)), key=lambda i: used[i][0] / used[i][1])
+            least = f"least {used[worst][0]} of {used[worst][1]}"
+            rows.append((f"codes used: {table}, {len(used)} levels", "", f"{n} of {size}, {least}", ""))
+            continue
         for level, (n, size) in enumerate(used, start=1):
             rows.append((f"codes used: {table} level {level}", "", f"{n} of {size}", ""))
     for table, scores in ours["recovery"].items():

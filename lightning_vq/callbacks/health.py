@@ -88,9 +88,9 @@ class CodebookHealth(Callback):
 
 @torch.no_grad()
 def table_codes(module: Recommender) -> dict[str, Tensor]:
-    """Return the codes (N, L) of every table whose quantizer has started and makes codes."""
+    """Return the codes (N, L) of every table whose quantizer has codebooks and has started."""
     look = module.lookup()
-    started = [name for name, q in module.quantizers.items() if q.active and q.codebook_sizes]
+    started = [name for name, q in module.quantizers.items() if q.active and q.has_codebooks]
     return {name: look.codes(name, look.rows(name)) for name in started}
 
 

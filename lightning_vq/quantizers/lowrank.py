@@ -27,6 +27,7 @@ class LowRank(Quantizer):
     """
 
     keeps_table: ClassVar[bool] = False
+    has_codebooks: ClassVar[bool] = False
 
     def __init__(self, rows: int, dim: int, *, rank: int) -> None:
         super().__init__()

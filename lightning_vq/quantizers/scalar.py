@@ -5,6 +5,8 @@ the callback's warm-up and stays on a fixed grid; training goes straight through
 Shapes: N rows, D dim, (...) any shape of ids.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,7 @@ class Scalar(Quantizer):
         UserError: bits_each is out of range.
     """
 
+    has_codebooks: ClassVar[bool] = False
     low: Tensor
     step: Tensor
 
