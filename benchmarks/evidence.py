@@ -40,10 +40,12 @@ class Row(NamedTuple):
     decay: str
     seed: int
     options: tuple[str, ...]
+    variant: str = ""  # of the quantizer
 
     @property
     def name(self) -> str:
-        return f"{self.group}/{self.model}-lr{self.lr}-wd{self.decay}-seed{self.seed}"
+        variant = f"-{self.variant}" if self.variant else ""
+        return f"{self.group}/{self.model}{variant}-lr{self.lr}-wd{self.decay}-seed{self.seed}"
 
     def command(self, folder: Path) -> list[str]:
         stopped = sorted(folder.glob(f"runs/{self.model}/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
@@ -67,6 +69,34 @@ def data(source: str, batch: int, epochs: int = 200) -> tuple[str, ...]:
 
 def grid(group: str, model: str, options: tuple[str, ...]) -> list[Row]:
     return [Row(group, model, lr, decay, 0, options) for lr, decay in product(LRS, DECAYS)]
+
+
+def both(key: str, value: str) -> tuple[str, ...]:
+    """Return the options that set a quantizer's argument for users and items."""
+    return tuple(f"--quantization.quantizers.{v}.init_args.{key}={value}" for v in ("user", "item"))
+
+
+RESTART = ("--quantization.restart_dead_codes=true",)
+STARTS = {  # where codes start, and whether dead ones are moved
+    "normal": both("init", "normal"),
+    "table_std": both("init", "table_std"),
+    "table_std, restart": (*both("init", "table_std"), *RESTART),
+    "kmeans": both("init", "kmeans"),
+    "kmeans, restart": (*both("init", "kmeans"), *RESTART),
+}
+ESTIMATORS = ("straight_through", "codebook", "both", "rotation")
+
+
+def study(source: str, batch: int, patience: int) -> list[Row]:
+    """Return five seeds of BPRMF, of each gradient estimator under it, and of each start with straight_through."""
+    options = (*data(source, batch), *SAMPLED, f"--patience={patience}")
+    group, where = f"{source}-codebooks", ("1e-3", "1e-6")
+    made = [Row(group, "bprmf", *where, s, options) for s in range(5)]
+    variants = {e: both("gradient", e) for e in ESTIMATORS}
+    variants |= {f"straight_through, {s}": STARTS[s] for s in ("table_std, restart", "kmeans", "kmeans, restart")}
+    for name, extra in variants.items():
+        made += [Row(group, "cove_bprmf", *where, s, (*options, *extra), name.replace(", ", "-")) for s in range(5)]
+    return made
 
 
 def rows(out: Path) -> list[list[Row]]:
@@ -97,7 +127,14 @@ def rows(out: Path) -> list[list[Row]]:
     ones += [f"--quantization.quantizers.{v}.init_args.alpha=1" for v in ("user", "item")]
     embedded = [Row("planted", m, "5e-3", "1e-8", s, planted) for m in ("lgcn", "cove_lgcn") for s in SEEDS]
     embedded += [Row("planted-all-weights-1", "cove_lgcn", "5e-3", "1e-8", s, (*planted, *ones)) for s in SEEDS]
-    return [anchors, bpr_grid, bpr_tuned, graph_grid, graph_tuned, hundred, large, embedded]
+    whole = (*data("ml-1m", 2048, 15), *SAMPLED, "--patience=null")
+    collapse = [
+        Row("ml-1m-collapse", "cove_bprmf", "1e-3", "1e-6", 0, (*whole, *start, *both("codebook_sizes", "[500,10]")),
+            name.replace(", ", "-"))
+        for name, start in STARTS.items()
+    ]  # fmt: skip
+    codebooks = [study("amazon-grocery", 256, 10), study("ml-1m", 2048, 5)]
+    return [anchors, bpr_grid, bpr_tuned, graph_grid, graph_tuned, hundred, large, embedded, collapse, *codebooks]
 
 
 def result(out: Path, row: Row) -> dict | None:
@@ -164,27 +201,30 @@ def tables(out: Path) -> None:
     for group in dict.fromkeys(row.group for row in everything):
         members = [row for row in everything if row.group == group]
         print(f"\n### {group}\n")
-        keys = dict.fromkeys((r.model, r.lr, r.decay) for r in members)
+        keys = dict.fromkeys((r.model, r.variant, r.lr, r.decay) for r in members)
         names = ["hr@5/uni99", "ndcg@5/uni99", "hr@10/uni99", "ndcg@10/uni99", "hr@10/full", "ndcg@10/full"]
         print("| model | lr | weight decay | seeds | dev NDCG@5 | " + " | ".join(names) + " | best epoch | samples/s |")
         print("|" + "---|" * (7 + len(names)))
-        for model, lr, decay in keys:
-            found = [result(out, r) for r in members if (r.model, r.lr, r.decay) == (model, lr, decay)]
+        for model, variant, lr, decay in keys:
+            key = (model, variant, lr, decay)
+            found = [result(out, r) for r in members if (r.model, r.variant, r.lr, r.decay) == key]
             done = [f for f in found if f is not None]
+            title = NAMES[model] + (f" ({variant})" if variant else "")
             if not done:
-                print(f"| {NAMES[model]} | {lr} | {decay} | 0 of {len(found)} | not run |" + " |" * (2 + len(names)))
+                print(f"| {title} | {lr} | {decay} | 0 of {len(found)} | not run |" + " |" * (2 + len(names)))
                 continue
             cells = [spread([f["best"][f["monitor"]] for f in done])]
             for name in names:
-                key = f"test/{name}"
+                metric = f"test/{name}"
                 drawn = [
-                    [d[key] for d in f["draws"]] if key in f.get("draws", [{}])[0] else [f["test"][key]] for f in done
+                    [d[metric] for d in f["draws"]] if metric in f.get("draws", [{}])[0] else [f["test"][metric]]
+                    for f in done
                 ]
                 cells.append(spread([float(np.mean(d)) for d in drawn]))
             epochs = "/".join(str(int(f["best"]["epoch"]) + 1) for f in done)
             rate = f"{np.median([f['samples_per_second'] for f in done]):,.0f}"
             print(
-                f"| {NAMES[model]} | {lr} | {decay} | {len(done)} of {len(found)} | "
+                f"| {title} | {lr} | {decay} | {len(done)} of {len(found)} | "
                 + " | ".join([*cells, epochs, rate])
                 + " |"
             )

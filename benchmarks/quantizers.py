@@ -21,7 +21,12 @@ from lightning_vq.quantizers.search import nearest_code
 from lightning_vq.types import Table
 
 ROWS, DIM = 4096, 64
-CASES = (([500, 10], "gradient", 4), ([500, 10], "ema", 4), ([8000, 400, 20], "gradient", 12), ([8000, 400, 20], "ema", 12))  # fmt: skip
+CASES = (  # sizes, learning, target
+    ([500, 10], "gradient", 4),
+    ([500, 10], "ema", 4),
+    ([8000, 400, 20], "gradient", 12),
+    ([8000, 400, 20], "ema", 12),
+)
 Step = Callable[[], object]
 
 

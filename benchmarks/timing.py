@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of the table; each list has one value per repeat, `rival` and `figure` none where the rival did not run."""
+    """A line of the table; a list has one value per repeat, `rival` and `figure` none where the rival did not run."""
 
     name: str
     unit: str  # of ours, rival and floor; ".../s" is a rate
