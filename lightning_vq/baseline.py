@@ -1,9 +1,12 @@
 """The plain base model of a quantized run: the same config, seed and budget, in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import yaml
 
 from lightning_vq.errors import UserError
 from lightning_vq.runs import HANDED_DOWN, QUIET
@@ -27,14 +30,21 @@ def train_baseline(run: Path) -> Path:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(DISTRIBUTED_VARIABLES)}
     command = [sys.executable, "-m", "lightning_vq", "fit"]
     if (base / "last.ckpt").is_file():
-        command += ["--run", str(base)]
+        # What a run may be gone on with otherwise than it was begun: the base gets the same.
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        epochs, patience = config["trainer"]["max_epochs"], config["patience"]
+        command += ["--run", str(base), f"--trainer.max_epochs={epochs}"]
+        command += [f"--patience={'null' if patience is None else patience}"]
     else:
         command += ["--config", str(run / "config.yaml"), "--quantization.quantizers={}", "--baseline=false"]
-    child = subprocess.Popen(command, env={**environment, HANDED_DOWN: str(base), QUIET: "1"})
+    # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
+    child = subprocess.Popen(command, env={**environment, HANDED_DOWN: str(base), QUIET: "1"}, start_new_session=True)
+    before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = child.wait()
-    except KeyboardInterrupt:  # the child has had it too, and saves
-        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if status == 130:
         print(f"To go on: python -m lightning_vq fit --run {run}", file=sys.stderr)
         raise KeyboardInterrupt

@@ -31,7 +31,7 @@ from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
-from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, read_yaml, write_json
 from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
 
@@ -127,7 +127,7 @@ class CLI(LightningCLI):
             self.history = History(self.run_folder)
             text = self._parser("fit").dump(self._to_save(), skip_none=False)
             seed = self._get(self.config, "seed_everything")
-            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed)
+            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed, STARTED)
             callbacks += [self.history, self.artifacts, self.interrupt]
             if patience is not None:
                 callbacks.append(Patience(monitor, patience))
@@ -178,12 +178,25 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             logger.log_hyperparams(self._to_save().as_dict())
         try:
-            self.trainer.fit(**options)
-        except SystemExit:  # how Lightning ends a fit that was interrupted
-            if self.interrupt.asked:
+            folder = self._train_and_test(folder, options)
+        except (SystemExit, KeyboardInterrupt):  # Lightning ends what was interrupted by an exit
+            if QUIET not in os.environ and self.trainer.is_global_zero:
                 print(f"Stopped. To go on: python -m lightning_vq fit --run {folder}", file=sys.stderr)
-                raise KeyboardInterrupt from None
             raise
+        if not self.trainer.is_global_zero:
+            return
+        wanted = self._get(self.config, "baseline") and self.model.quantizers
+        base = train_baseline(folder) if wanted else None
+        rows = read_history(base) if base else None
+        draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
+        if QUIET not in os.environ:
+            show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.told()}")
+            print(f"Run folder: {folder}")
+            print(f"Next: python -m lightning_vq predict --run {folder}")
+
+    def _train_and_test(self, folder: Path, options: dict[str, Any]) -> Path:
+        """Return the run folder, filled; on torchrun's ranks it is the one that rank 0 has chosen."""
+        self.trainer.fit(**options)
         if self.interrupt.asked:  # in the very last block: training has ended by itself
             raise KeyboardInterrupt
         folder = Path(self.trainer.strategy.broadcast(str(folder)))  # torchrun's ranks each chose one
@@ -200,18 +213,10 @@ class CLI(LightningCLI):
         self.model.load_state_dict(weights["state_dict"])
         test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
         os.environ.pop(HANDED_DOWN, None)
-        if not self.trainer.is_global_zero:
-            return
-        assert isinstance(self.model, CollaborativeFiltering)
-        self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), STARTED)
-        wanted = self._get(self.config, "baseline") and self.model.quantizers
-        base = train_baseline(folder) if wanted else None
-        rows = read_history(base) if base else None
-        draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
-        if QUIET not in os.environ:
-            show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
-            print(f"Run folder: {folder}")
-            print(f"Next: python -m lightning_vq predict --run {folder}")
+        if self.trainer.is_global_zero:
+            assert isinstance(self.model, CollaborativeFiltering)
+            self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test))
+        return folder
 
     def _to_save(self) -> Any:
         """Return the config as a run folder keeps it: whole, and with paths that hold from any folder."""
@@ -228,7 +233,7 @@ class CLI(LightningCLI):
     def _refuse_other_model(self) -> None:
         """A run is gone on with, or tested, as it was configured; only its training may be made longer."""
         assert self.run_folder is not None
-        saved = yaml.safe_load((self.run_folder / "config.yaml").read_text())
+        saved = read_yaml(self.run_folder / "config.yaml")
         now = yaml.safe_load(self._parser(self.subcommand).dump(self._to_save(), skip_none=False))
         keys = ["quantization", "model.init_args.backbone"]
         if self.subcommand == "fit":
@@ -284,7 +289,13 @@ def main(arguments: list[str]) -> None:
             break
     names = [rest[i + 1] for i, a in enumerate(rest[:-1]) if a in ("--config", "-c")]
     names += [a.partition("=")[2] for a in rest if a.startswith("--config=")]
+    for name in names:
+        read_yaml(Path(name))
     try:
         CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise

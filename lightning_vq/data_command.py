@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import yaml
 
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> None:
         if verb != "list":
             one.add_argument("name", help="a named source" + (", planted, or a file" if verb == "info" else ""))
         if verb == "info":
+            one.add_argument("--columns", type=yaml.safe_load, help='of a file: "{user: listener, item: track}"')
+            one.add_argument("--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file")
             one.add_argument("--min-user", type=int, default=1, metavar="K", help="drop users with fewer interactions")
             one.add_argument("--min-item", type=int, default=1, metavar="K", help="drop items with fewer interactions")
         if verb == "download":
@@ -43,7 +46,9 @@ def main(arguments: list[str]) -> None:
     if options.verb == "list":
         _list(options.root)
     elif options.verb == "info":
-        _info(options.name, options.root, options.min_user, options.min_item)
+        if options.columns is not None and not isinstance(options.columns, dict):
+            raise UserError("--columns must map roles to columns: '{user: listener, item: track}'")
+        _info(options)
     elif options.name == "planted":
         print("planted is embedded: nothing to download, nothing to verify")
     elif options.verb == "download":
@@ -71,11 +76,13 @@ def _list(root: str | None) -> None:
     print(f"Root: {data_root(root)}. A file of your own (.csv, .tsv, .parquet) is a source too.")
 
 
-def _info(name: str, root: str | None, least_user: int, least_item: int) -> None:
+def _info(options: argparse.Namespace) -> None:
+    name, root, least_user, least_item = options.name, options.root, options.min_user, options.min_item
     if name == "planted":
         raw, lines = planted_interactions(PlantedOptions()), ["about     interactions from a known category tree"]
     elif name.endswith(SUFFIXES):
-        raw, lines = read_interactions(Path(name)), [f"file      {name}"]
+        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
+        lines = [f"file      {name}"]
     else:
         source = named_source(name)
         folder = data_root(root) / source.name

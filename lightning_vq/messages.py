@@ -18,7 +18,9 @@ from lightning_vq.quantizers.base import Quantizer
 def one_line(message: str, parser: ArgumentParser) -> str:
     """Return the heart of a parser's message, with a suggestion where a name is unknown."""
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    unknown = re.search(r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key ')([\w.]+)", text)
+    unknown = re.search(
+        r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key '|does not accept option ')([\w.]+)", text
+    )
     if unknown:
         return f"unknown key {unknown[1]!r}{_near_key(unknown[1], parser)}"
     # A value that fits none of the types of an optional key: all but the first of them is "or None".
@@ -30,6 +32,8 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     option = re.search(r"Option '(\w+)' is not accepted", text)
     if option:
         text = text.replace(option[0], f"unknown key {option[1]!r}{nearest(option[1], _constructor_names())}")
+    if "Dict must include a class_path" in text:
+        text = f"{head[1] if head else 'config'}: an entry has no class_path; is its name spelt as in the config file?"
     missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text)
     if missing:
         names = [n for n, v in vars(importlib.import_module(missing[1])).items() if inspect.isclass(v)]
@@ -66,6 +70,7 @@ def quieten() -> None:
         "broadcast_buffers",
         "treespec, LeafSpec",
         "exists and is not empty",
+        "smaller than the logging interval",
         "does not have many workers",
         "resumed from a checkpoint that ended",
     ):

@@ -61,6 +61,9 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
             continue
         for level, (n, size) in enumerate(used, start=1):
             rows.append((f"codes used: {table} level {level}", "", f"{n} of {size}", ""))
+    for table, (full, stored) in ours["storage"].items():
+        base = f"{full / 8192:,.0f} KiB" if theirs else ""
+        rows.append((f"stored: {table} vectors", base, f"{stored / 8192:,.0f} KiB ({stored / full:.1%})", ""))
     for table, scores in ours["recovery"].items():
         for pair, score in scores.items():
             learned, known = pair.split("/")

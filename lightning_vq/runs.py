@@ -42,11 +42,25 @@ def checked_run(folder: Path, checkpoint: str) -> tuple[Path, Path]:
     for path in (config, weights):
         if not path.is_file():
             raise UserError(f"{folder} is not a run folder: it has no {path.name}")
-    try:
-        yaml.safe_load(config.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{config} is not readable YAML: {str(error).splitlines()[0]}") from None
+    read_yaml(config)
     return config, weights
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: it is not there, or not YAML; with the line.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no config {path}")
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}{where}: not readable YAML: {what}") from None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lightning_vq.callbacks.history import History
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.quantizers import Cascaded
-from lightning_vq.runs import replacing, write_json, write_parquet
+from lightning_vq.runs import read_json, replacing, write_json, write_parquet
 from lightning_vq.tree import code_paths, recovery, write_codes, write_tree
 
 
@@ -27,13 +27,16 @@ class Artifacts(Callback):
         history: of the same run.
         monitor: validation metric that chooses the best epoch.
         seed: for the record.
+        started: time.time() of the start of the command.
     """
 
-    def __init__(self, folder: Path, config: str, history: History, monitor: str, seed: Any) -> None:
-        self.config = config
+    def __init__(self, folder: Path, config: str, history: History, monitor: str, seed: Any, started: float) -> None:
+        self.config, self.started = config, started
         self.folder, self.history, self.monitor, self.seed = folder, history, monitor, seed
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (self.folder / "metrics.json").is_file():  # an earlier command's part of this run
+            self.started -= read_json(self.folder / "metrics.json").get("seconds", 0.0)
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             with replacing(self.folder / "config.yaml") as path:
@@ -60,6 +63,7 @@ class Artifacts(Callback):
             "threads": torch.get_num_threads(),
             "epochs": len(self.history.rows),
             "train_seconds": self.history.seconds,
+            "seconds": time.time() - self.started,
             "samples_per_second": self.history.samples_per_second(),
             "best": best,
             "final": self.history.rows[-1] if self.history.rows else {},
@@ -71,7 +75,6 @@ class Artifacts(Callback):
         data: CollaborativeData,
         epoch: int,
         test: dict[str, float],
-        started: float,
     ) -> dict[str, Any]:
         """Write everything and return the content of metrics.json.
 
@@ -80,11 +83,11 @@ class Artifacts(Callback):
             data: that it was tested on.
             epoch: the best one, from 0.
             test: metrics of the test.
-            started: time.time() of the start of the command.
         """
         assert data.raw is not None
         summary = {"state": "finished", **self._training(module, epoch), "test": test}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
+        summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
         summary["recovery"] = {}
         for table in summary["codes"]:
             vocab = module.specs[table].vocab
@@ -97,6 +100,12 @@ class Artifacts(Callback):
             if isinstance(module.quantizers[table], Cascaded):
                 write_tree(self.folder / "tree", table, ids, codes)
                 summary["recovery"][table] = recovery(codes, truth)
-        summary["seconds"] = time.time() - started
+        summary["seconds"] = time.time() - self.started
         write_json(self.folder / "metrics.json", summary)
         return summary
+
+
+def table_bits(module: CollaborativeFiltering, name: str) -> tuple[int, int]:
+    """Return the bits of a table's vectors as float32, and as its quantizer stores them."""
+    quantizer = module.quantizers[name]
+    return 32 * quantizer.rows * quantizer.dim, quantizer.bits()  # type: ignore[operator,return-value]

@@ -62,6 +62,13 @@ class Patience(EarlyStopping):
     def __init__(self, monitor: str, patience: int) -> None:
         super().__init__(monitor, patience=patience, mode="max")
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})  # the config's, not the checkpoint's
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:  # a run that had stopped: Lightning would train one epoch more
+            trainer.should_stop = True
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _warming_up(pl_module):
             super().on_validation_end(trainer, pl_module)

@@ -107,6 +107,13 @@ class CollaborativeData(LightningDataModule):
         if self.source != "planted" and not self.source.endswith(SUFFIXES):
             located(named_source(self.source), self.root)  # downloads on one process only
 
+    def told(self) -> str:
+        """Return what the data is, once it is set up: "planted: 2,000 users, 1,000 items, 37,000 to train on"."""
+        trained = len(self.parts[TRAIN][0])
+        return (
+            f"{self.source}: {self.user_count:,} users, {self.item_count:,} items, {trained:,} interactions to train on"
+        )
+
     def setup(self, stage: str | None = None) -> None:
         if self.raw is not None:
             return

@@ -18,6 +18,7 @@ class Quantizer(nn.Module, ABC):
     """
 
     keeps_table: ClassVar[bool] = True  # False: it stands for the table, whose vectors it neither reads nor leaves
+    replaces: ClassVar[bool] = True  # its vectors stand in place of the table's, which serving needs no more
     has_codebooks: ClassVar[bool] = True  # False: nothing that could collapse
     rows: int
     dim: int

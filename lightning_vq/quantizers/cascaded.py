@@ -14,7 +14,7 @@ Shapes: N rows, D dim, L levels, K_i codes of level i, (...) any shape of ids.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ class Cascaded(Quantizer):
     Raises:
         UserError: sizes are not strictly decreasing, or the first is not below the number of rows.
     """
+
+    replaces: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ alone; with one level they are the same. Shapes: N rows, D dim, L levels, K_i co
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class Residual(Quantizer):
     Raises:
         UserError: no level, a level without codes, or a level with as many codes as rows.
     """
+
+    replaces: ClassVar[bool] = False
 
     def __init__(
         self,
