@@ -211,6 +211,8 @@ class CLI(LightningCLI):
         if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
             print(f"Run folder: {folder}")
+            for page in sorted((folder / "tree").glob("*.html")):
+                print(f"Learned tree, for a browser: {page}")
             print(f"Next: python -m lightning_vq predict --run {folder}")
 
     def _to_save(self) -> Any:
