@@ -12,6 +12,7 @@ HELP = """usage: python -m lightning_vq VERB ...
   validate  evaluate a run's best checkpoint on dev           --run DIR
   test      evaluate a run's best checkpoint on test          --run DIR
   predict   write every user's best items as Parquet          --run DIR
+  tree      write the learned category trees as pages         --run DIR [--against DIR]
   data      list, info, download, verify data sources         python -m lightning_vq data --help
 
 First: python -m lightning_vq fit --config conf/cove_lgcn.yaml
@@ -38,8 +39,14 @@ def main() -> int:
             from lightning_vq.data_command import main as data
 
             data(arguments[1:])
+        elif arguments[0] == "tree":
+            from lightning_vq.tree_command import main as tree
+
+            tree(arguments[1:])
         else:
-            raise UserError(f"there is no verb {arguments[0]!r}{nearest(arguments[0], (*TRAINER_VERBS, 'data'))}")
+            raise UserError(
+                f"there is no verb {arguments[0]!r}{nearest(arguments[0], (*TRAINER_VERBS, 'tree', 'data'))}"
+            )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -192,6 +192,8 @@ class CLI(LightningCLI):
         if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.told()}")
             print(f"Run folder: {folder}")
+            for page in sorted((folder / "tree").glob("*.html")):
+                print(f"Learned tree, for a browser: {page}")
             print(f"Next: python -m lightning_vq predict --run {folder}")
 
     def _train_and_test(self, folder: Path, options: dict[str, Any]) -> Path:

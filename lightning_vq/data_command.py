@@ -1,12 +1,11 @@
 """`python -m lightning_vq data list|info|download|verify`: what a source is and where it lies."""
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import yaml
 
+from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.interactions import Interactions, core
@@ -14,15 +13,10 @@ from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_fi
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
-
-
 def main(arguments: list[str]) -> None:
     """Run a data verb."""
     about = "What a source is and where it lies."
-    parser = _Parser(prog="python -m lightning_vq data", description=about, allow_abbrev=False)
+    parser = Parser(prog="python -m lightning_vq data", description=about, allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     helps = {
         "list": "every named source, and whether it is on disk",

@@ -1,8 +1,11 @@
-"""Figures of a run: loss terms, the ranking metric, code usage, each against epochs."""
+"""Figures of a run: losses, ranking and code usage against epochs; how codes cover real categories."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from lightning_vq.agreement import Agreement
 from lightning_vq.runs import replacing
 
 Rows = Sequence[Mapping[str, float]]
@@ -54,3 +57,33 @@ def draw(folder: Path, rows: Rows, monitor: str, baseline: Rows | None = None) -
     usage = {n[len("codes/") : -len("/used")]: _series(rows, n) for n in names if n.endswith("/used")}
     if usage:
         _plot(folder / "usage.png", "Codes in use, whole table", "share of codes", usage, log=False)
+
+
+def draw_coverage(path: Path, title: str, levels: Sequence[Agreement]) -> None:
+    """Write a PNG of cove's figure 5: the share of each of the largest categories that its first i codes hold.
+
+    Args:
+        path: of the PNG.
+        title: of the figure.
+        levels: a panel each; beside every curve the mean (dashed) and 95 % band of shuffled codes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a run
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(1.2 + 4.6 * len(levels), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    for i, (axes, level) in enumerate(zip(figure.subplots(1, len(levels), squeeze=False)[0], levels)):
+        at = np.arange(1, level.codes + 1)
+        for j, name in enumerate(level.largest):
+            (line,) = axes.plot(at, level.coverage[j], label=name.replace("$", r"\$"), linewidth=1.5)
+            axes.plot(at, level.null[0, j], color=line.get_color(), linestyle="--", linewidth=0.8)
+            axes.fill_between(at, level.null[1, j], level.null[2, j], color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set(title=f"level {i + 1}, {level.codes} codes in use", xlabel="first i codes", ylim=(0, 1.02))
+        axes.set_ylabel("share of the category" if i == 0 else "")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8, title="dashed: shuffled codes", title_fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)

@@ -15,6 +15,7 @@ COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitline
 LESS = {
     "fit": ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"],
     "data": [],
+    "tree": [],
     "predict": ["--trainer.enable_progress_bar=false"],
     "test": ["--trainer.enable_progress_bar=false"],
     "validate": ["--trainer.enable_progress_bar=false"],

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -13,9 +12,10 @@ from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.modules.collaborative import CollaborativeFiltering
-from lightning_vq.quantizers import Cascaded
-from lightning_vq.runs import read_json, replacing, write_json, write_parquet
-from lightning_vq.tree import code_paths, recovery, write_codes, write_tree
+from lightning_vq.runs import read_json, replacing, write_json
+from lightning_vq.tree import code_paths, recovery, write_codes
+from lightning_vq.tree_folder import write_trees
+from lightning_vq.vocabulary import Vocabulary, write_vocabulary
 
 
 class Artifacts(Callback):
@@ -43,8 +43,10 @@ class Artifacts(Callback):
                 path.write_text(self.config)
         if trainer.is_global_zero and isinstance(data, CollaborativeData):
             assert data.raw is not None
-            for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
-                write_parquet(self.folder / "vocab" / f"{vocab}.parquet", {"id": ids, "row": pa.array(range(len(ids)))})
+            counts = {name: count.numpy() for name, count in data.facts().counts.items()}
+            write_vocabulary(self.folder, "user", Vocabulary(data.raw.user_ids, counts["user"], None))
+            known = Vocabulary(data.raw.item_ids, counts["item"], data.raw.item_metadata)
+            write_vocabulary(self.folder, "item", known)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and self.history.rows:
@@ -89,17 +91,16 @@ class Artifacts(Callback):
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
         summary["recovery"] = {}
+        trees = write_trees(self.folder, module)
         for table in summary["codes"]:
-            vocab = module.specs[table].vocab
             ids, truth = {
                 "user": (data.raw.user_ids, data.raw.user_categories),
                 "item": (data.raw.item_ids, data.raw.item_categories),
-            }[vocab]
-            codes, distance = code_paths(module, table)
-            write_codes(self.folder / "tree", table, ids, codes, distance)
-            if isinstance(module.quantizers[table], Cascaded):
-                write_tree(self.folder / "tree", table, ids, codes)
-                summary["recovery"][table] = recovery(codes, truth)
+            }[module.specs[table].vocab]
+            if table in trees:
+                summary["recovery"][table] = recovery(trees[table].codes, truth)
+            else:
+                write_codes(self.folder / "tree", table, ids, *code_paths(module, table))
         summary["seconds"] = time.time() - self.started
         write_json(self.folder / "metrics.json", summary)
         return summary

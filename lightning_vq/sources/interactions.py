@@ -15,6 +15,17 @@ from lightning_vq.errors import UserError
 Array = np.ndarray[Any, Any]
 
 
+class Metadata(NamedTuple):
+    """What is known about entities beside the interactions, for people to read."""
+
+    titles: list[str | None]  # (N)
+    categories: list[list[str]]  # (N) the names of each one's categories: none, one or several
+
+    def take(self, rows: Array) -> "Metadata":
+        """Return what is known about some rows (M,)."""
+        return Metadata([self.titles[i] for i in rows], [self.categories[i] for i in rows])
+
+
 class Interactions(NamedTuple):
     """Interactions in the order of their source, with ids mapped to 0..U-1 and 0..N-1 by first appearance."""
 
@@ -29,6 +40,7 @@ class Interactions(NamedTuple):
     negatives: dict[str, tuple[Array, Array]] = {}  # "dev", "test": users (M,) and their stored negatives (M, 99)
     item_categories: dict[str, Array] = {}  # known truth about items, (N,) per level, coarse last
     user_categories: dict[str, Array] = {}
+    item_metadata: Metadata | None = None
 
 
 def from_columns(
@@ -79,7 +91,7 @@ def _refuse_duplicates(where: str, keys: Array, rows: Array, name: Callable[[int
 
 
 def select(raw: Interactions, keep: Array) -> Interactions:
-    """Return the rows of a mask (E,), ids mapped anew; truth follows its entities.
+    """Return the rows of a mask (E,), ids mapped anew; truth and metadata follow their entities.
 
     Stored negatives name the ids of the whole source. Where some of those go, all negatives do, to be drawn anew.
     """
@@ -98,6 +110,7 @@ def select(raw: Interactions, keep: Array) -> Interactions:
         negatives=raw.negatives if whole else {},
         item_categories={k: v[kept_items] for k, v in raw.item_categories.items()},
         user_categories={k: v[kept_users] for k, v in raw.user_categories.items()},
+        item_metadata=None if raw.item_metadata is None else raw.item_metadata.take(kept_items),
     )
 
 

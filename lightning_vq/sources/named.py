@@ -15,6 +15,7 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.download import Remote, download, unpack_whole
 from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
 from lightning_vq.sources.interactions import Interactions
+from lightning_vq.sources.metadata import with_items
 
 ROOT_VARIABLE = "LIGHTNING_VQ_DATA"
 
@@ -81,7 +82,7 @@ def _part(folder: Path, name: str) -> Path:
 
 def read_movielens(folder: Path) -> Interactions:
     """Read ml-100k or ml-1m. Where a leave-one-out split with stored negatives lies beside it, that one is used."""
-    raw = read_interactions(_part(folder, "interactions.csv.gz"))
+    raw = with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder)
     path = folder / "leave_one_out.csv.gz"
     if not path.is_file():
         return raw
@@ -117,7 +118,7 @@ def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray,
 
 def read_grocery(folder: Path) -> Interactions:
     """Read ReChorus' Grocery_and_Gourmet_Food with its own leave-one-out split."""
-    raw = read_interactions(_part(folder, "interactions.csv.gz"))
+    raw = with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder)
     negatives = folder / "negatives.csv.gz"
     return raw._replace(negatives=read_negatives(negatives, raw)) if negatives.is_file() else raw
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lightning_vq.errors import UserError
-from lightning_vq.sources.interactions import Array, Interactions
+from lightning_vq.sources.interactions import Array, Interactions, Metadata
 
 
 class PlantedOptions(NamedTuple):
@@ -124,6 +124,8 @@ def planted_interactions(options: PlantedOptions) -> Interactions:
     time = 1_600_000_000 + rng.integers(0, 10_000_000, options.users)[users] + position * 3600
     shuffled = np.argsort(time, kind="stable")
     users, items, time = users[shuffled], items[shuffled], time[shuffled]
+    truth = world.levels(world.item_leaf)
+    coarsest = list(truth)[-1]
     return Interactions(
         where="planted",
         user_ids=pa.array([f"u{i}" for i in range(options.users)]),
@@ -133,6 +135,7 @@ def planted_interactions(options: PlantedOptions) -> Interactions:
         order=time,
         split=None,
         row_number=np.arange(len(users)) + 1,
-        item_categories=world.levels(world.item_leaf),
+        item_categories=truth,
         user_categories=world.levels(world.user_leaves[:, 0]),
+        item_metadata=Metadata([None] * options.items, [[f"{coarsest} {node}"] for node in truth[coarsest]]),
     )

@@ -1,0 +1,93 @@
+"""Titles and categories of items, from the real files and from files made by hand."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lightning_vq.errors import UserError
+from lightning_vq.sources.files import read_interactions
+from lightning_vq.sources.interactions import Metadata, core
+from lightning_vq.sources.metadata import read_metadata
+from lightning_vq.sources.named import ROOT_VARIABLE, data_root, named_source
+from lightning_vq.sources.planted import PlantedOptions, planted_interactions
+
+FILE = """item,title,year,genres
+7,187,1997,Drama
+3,"Good, the Bad",,Western|Comedy
+5,,1999,
+1,Of no interest,1990,Drama
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "items.csv.gz").write_bytes(gzip.compress(text.encode()))
+    return folder / "items.csv.gz"
+
+
+def test_aligned_with_the_ids_asked_for(tmp_path: Path) -> None:
+    found = read_metadata(written(tmp_path, FILE), pa.array([3, 9, 7, 5]))
+    assert found == Metadata(["Good, the Bad", None, "187 (1997)", None], [["Western", "Comedy"], [], ["Drama"], []])
+
+
+def test_text_ids_and_numbered_categories(tmp_path: Path) -> None:
+    path = written(tmp_path, "item,category\n01,4\nb,12\n")
+    assert read_metadata(path, pa.array(["b", "1", "01"])) == Metadata(
+        [None] * 3, [["category 12"], [], ["category 4"]]
+    )
+
+
+def test_nothing_known(tmp_path: Path) -> None:
+    assert read_metadata(tmp_path / "items.csv.gz", pa.array([1])) is None
+    assert read_metadata(written(tmp_path, "item,colour\n1,red\n"), pa.array([1])) == Metadata([None], [[]])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("id,title\n1,a\n", "no column 'item'"), ("item,title\n1,a\n2,b\n1,c\n", "the item 1 stands in 2 rows")],
+)
+def test_files_that_are_wrong(text: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=expected):
+        read_metadata(written(tmp_path, text), pa.array([1, 2]))
+
+
+def test_metadata_follows_its_items_through_filtering(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("user,item\na,x\na,y\nb,z\nb,y\nc,z\n")
+    raw = read_interactions(tmp_path / "mine.csv")
+    assert raw.item_ids.to_pylist() == ["x", "y", "z"]
+    raw = raw._replace(item_metadata=Metadata(["X", None, "Z"], [["p"], [], ["q", "p"]]))
+    kept = core(raw, 1, 2)
+    assert kept.item_ids.to_pylist() == ["y", "z"]
+    assert kept.item_metadata == Metadata([None, "Z"], [[], ["q", "p"]])
+
+
+def test_planted_items_name_their_group() -> None:
+    raw = planted_interactions(PlantedOptions(users=60, items=40, branching=(3, 2), mean_length=8))
+    assert raw.item_metadata is not None
+    assert raw.item_metadata.categories == [[f"group {g}"] for g in raw.item_categories["group"]]
+    assert set(raw.item_metadata.titles) == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "title", "categories", "kinds"),
+    [
+        ("ml-100k", 1, "Toy Story (1995)", ["Animation", "Children's", "Comedy"], 19),
+        ("ml-1m", 2, "Jumanji (1995)", ["Adventure", "Children's", "Fantasy"], 18),
+        ("amazon-grocery", 3, None, ["category 21"], None),
+    ],
+)
+def test_real_sources(name: str, item: int, title: str | None, categories: list[str], kinds: int | None) -> None:
+    folder = data_root(None) / name
+    if not os.environ.get(ROOT_VARIABLE) or not (folder / "items.csv.gz").is_file():
+        pytest.skip(f"{folder} is not there")
+    raw = named_source(name).read(folder)
+    known = raw.item_metadata
+    assert known is not None
+    row = raw.item_ids.to_pylist().index(item)
+    assert (known.titles[row], known.categories[row]) == (title, categories)
+    assert len(known.titles) == len(known.categories) == len(raw.item_ids)
+    assert np.mean([bool(some) for some in known.categories]) > 0.99
+    assert kinds is None or len({one for some in known.categories for one in some}) == kinds
