@@ -1,5 +1,6 @@
 """`python -m lightning_vq data list|info|download|verify`: what a source is and where it lies."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
