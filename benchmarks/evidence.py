@@ -166,6 +166,8 @@ def run(out: Path, row: Row, deadline: float) -> None:
     summary = json.loads((made / "metrics.json").read_text())
     describe = ["git", "describe", "--always", "--dirty"]
     summary["commit"] = subprocess.run(describe, capture_output=True, text=True).stdout.strip()
+    if row.group.endswith("collapse"):
+        summary["usage"] = usage_history(made)
     if row.group.startswith("grocery"):
         draws = subprocess.run(
             [sys.executable, __file__, str(out), "--draws", str(made)], env=environment, capture_output=True, text=True
@@ -173,6 +175,34 @@ def run(out: Path, row: Row, deadline: float) -> None:
         summary["draws"] = json.loads(draws.stdout.splitlines()[-1])
     (out / f"{row.name}.json").write_text(json.dumps(summary, indent=1))
     print(f"{row.name}: {summary['epochs']} epochs, {time.time() - began:.0f} s", flush=True)
+
+
+def usage_history(folder: Path) -> dict[str, list[float]]:
+    """Return share and perplexity of level-1 codes of a run, by table and epoch."""
+    from lightning_vq.callbacks.history import read_history
+
+    names = [f"codes/{table}/level1/{what}" for table in ("user", "item") for what in ("used", "perplexity")]
+    return {name: [epoch[name] for epoch in read_history(folder) if name in epoch] for name in names}
+
+
+def draw_collapse(out: Path, path: Path) -> None:
+    """Draw the effective number of level-1 codes against epochs, a line for each start."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = [(row, result(out, row)) for stage in rows(out) for row in stage if row.group.endswith("collapse")]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, table in zip(figure.subplots(1, 2, sharey=True), ("user", "item")):
+        for row, summary in found:
+            if summary is not None:
+                history = summary["usage"][f"codes/{table}/level1/perplexity"]
+                first = int(summary["epochs"]) - len(history) + 1  # a warm-up has no codes
+                axes.plot(range(first, first + len(history)), history, label=row.variant, marker=".")
+        axes.set(title=f"ml-1m {table}s, 500 codes", xlabel="epoch", ylabel="perplexity (codes in effective use)")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
 
 
 def draws(folder: Path) -> None:
@@ -237,10 +267,13 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=6.0)
     parser.add_argument("--only", default="", help="groups that start with this")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--figure", type=Path, help="write the figure of the collapse rows")
     parser.add_argument("--draws", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.draws:
         return draws(options.draws)
+    if options.figure:
+        return draw_collapse(options.out, options.figure)
     if options.tables:
         return tables(options.out)
     deadline = time.time() + 3600 * options.hours
