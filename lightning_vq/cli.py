@@ -81,6 +81,8 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(QuantizationCallback, "quantization")
         parser.add_lightning_class_args(CodebookHealth, "health")
+        run = "A run folder, in place of --config and --ckpt_path: its config, and its last or best checkpoint."
+        parser.add_argument("--run", type=str | None, default=None, help=run)  # `main` has put these in its place
         parser.add_argument(
             "--monitor", type=str, default="val/ndcg@10/full", help="Validation metric that chooses the best epoch."
         )
@@ -223,7 +225,8 @@ class CLI(LightningCLI):
     def _to_save(self) -> Any:
         """Return the config as a run folder keeps it: whole, and with paths that hold from any folder."""
         config = self.config[str(self.subcommand)].clone()
-        config.pop("config", None)
+        for key in ("config", "run"):
+            config.pop(key, None)
         config["ckpt_path"] = None
         arguments = config["data"]["init_args"]
         if arguments["source"].endswith(SUFFIXES):

@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> None:
     parser = Parser(prog="python -m lightning_vq tree", description=about, allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="a run folder; its tree/ is written")
     parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="another run, of another seed say: are trees stable?"
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="another run, of another seed say, or a checkpoint such as DIR/last.ckpt: are trees stable?",
     )
     options = parser.parse_args(arguments)
     quieten()
@@ -49,14 +52,15 @@ def main(arguments: list[str]) -> None:
             caption = "Shuffled: the same codes dealt out at random; mean and 95 % interval of 100 draws."
             _show(f"{table} codes and real categories", rows, "learned", "shuffled codes", caption)
     if other is not None:
-        rows = stability_rows(options.run, trees, options.against, other)
+        folder = options.against.parent if options.against.suffix == ".ckpt" else options.against
+        rows = stability_rows(options.run, trees, folder, other)
         caption = f"Adjusted mutual information with {options.against}: 0 is chance, 1 the same."
         _show("Stability", rows, "AMI", "shared", caption)
 
 
 def _best(run: Path) -> CollaborativeFiltering:
-    """Return the model of a run at its best epoch."""
-    _, weights = checked_run(run, "best.ckpt")
+    """Return the model of a run at its best epoch, or of a checkpoint."""
+    weights = run if run.suffix == ".ckpt" else checked_run(run, "best.ckpt")[1]
     module = CollaborativeFiltering.load_from_checkpoint(checked_checkpoint(weights))
     if not module.quantizers:
         raise UserError(f"{run} is a run without quantizers: it has learned no tree")

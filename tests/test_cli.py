@@ -211,12 +211,52 @@ def test_the_last_checkpoint_is_the_last_epoch_also_where_it_is_not_the_best(tmp
     assert best["epoch"] == summary["best"]["epoch"] < last["epoch"]
     moved = folder.rename(tmp_path / "moved")
     longer = ["--patience=4", "--trainer.max_epochs=1000"]
+    run("fit", "--run", str(moved))  # it had stopped, and stays stopped
+    still = json.loads((moved / "metrics.json").read_text())
+    assert (still["epochs"], still["best"], still["test"]) == (summary["epochs"], summary["best"], summary["test"])
+    assert still["seconds"] > summary["seconds"]
+    assert still["train_seconds"] == summary["train_seconds"]
     assert "another model section" in run("fit", "--run", str(moved), "--model.init_args.lr=1", expect=2).stderr
-    run("fit", "--run", str(moved), *longer, "--trainer.max_epochs=" + str(summary["epochs"] + 1))
+    more = [*longer, "--patience=1000", "--trainer.max_epochs=" + str(summary["epochs"] + 1)]
+    run("fit", "--run", str(moved), *more)
+    assert json.loads((moved / "metrics.json").read_text())["epochs"] == summary["epochs"] + 1
     again = json.loads((moved / "metrics.json").read_text())
     best = torch.load(moved / "best.ckpt", weights_only=True)
     assert best["epoch"] == again["best"]["epoch"]
     assert again["best"]["val/ndcg@10/full"] >= summary["best"]["val/ndcg@10/full"]
+
+
+def test_the_base_model_goes_on_with_the_same_budget(tmp_path: Path) -> None:
+    options = [*SMALL, "--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
+    run("fit", "--config", "conf/cove_bprmf.yaml", *options)
+    folder = tmp_path / "runs" / "cove_bprmf" / "1"
+    run("fit", "--run", str(folder), "--trainer.max_epochs=4", "--patience=null")
+    for one in (folder, folder / "baseline"):
+        assert json.loads((one / "metrics.json").read_text())["epochs"] == 4
+        config = yaml.safe_load((one / "config.yaml").read_text())
+        assert (config["trainer"]["max_epochs"], config["patience"]) == (4, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_this_process_alone_stops_the_base_models_run(tmp_path: Path, number: int) -> None:
+    options = [*SMALL, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}"]
+    run("fit", "--config", "conf/cove_bprmf.yaml", *options, "--baseline=false")
+    folder = tmp_path / "runs" / "cove_bprmf" / "1"
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: 1\n", "max_epochs: 100000\n"))
+    code = (
+        "import sys; from pathlib import Path; from lightning_vq.baseline import train_baseline\n"
+        "try: train_baseline(Path(sys.argv[1]))\nexcept KeyboardInterrupt: sys.exit(130)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not (folder / "baseline" / "metrics.csv").exists() and time.time() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"To go on: python -m lightning_vq fit --run {folder}" in errors
+    assert json.loads((folder / "baseline" / "metrics.json").read_text())["state"] == "stopped"
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
