@@ -114,7 +114,7 @@ class Cascaded(Quantizer):
         return self._fuse([level(codes[..., i : i + 1]) for i, level in enumerate(self.codebooks)])
 
     def combine(self, vectors: Tensor, quantized: Tensor) -> Tensor:
-        return vectors + self.alpha * quantized
+        return torch.add(vectors, quantized, alpha=self.alpha)
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
         books, parents = self.books(), self.parents()

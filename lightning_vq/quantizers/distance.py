@@ -14,15 +14,15 @@ class _Pulls(torch.autograd.Function):
         gap = e - c
         ctx.save_for_backward(gap)
         ctx.scale = scale
-        distance = gap.square().sum(-1).mul_(scale)
+        distance = torch.linalg.vecdot(gap, gap).mul_(scale)
         return distance, distance.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gap,) = ctx.saved_tensors
-        toward_e, toward_c = (2 * ctx.scale * g[..., None] for g in grads)
-        e = gap * toward_c if ctx.needs_input_grad[0] else None
-        c = -gap * toward_e if ctx.needs_input_grad[1] else None
+        codebook, commitment = grads
+        e = gap * (2 * ctx.scale * commitment)[..., None] if ctx.needs_input_grad[0] else None
+        c = gap * (-2 * ctx.scale * codebook)[..., None] if ctx.needs_input_grad[1] else None
         return e, c, None
 
 

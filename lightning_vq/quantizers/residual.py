@@ -89,7 +89,7 @@ class Residual(Quantizer):
         return levels[0] if len(levels) == 1 else torch.stack(levels).sum(0)
 
     def combine(self, vectors: Tensor, quantized: Tensor) -> Tensor:
-        return vectors + self.alpha * quantized
+        return torch.add(vectors, quantized, alpha=self.alpha)
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
         left, codes, levels, losses = vectors, [], [], []

@@ -7,10 +7,12 @@ Shapes: B vectors, K codes, S subspaces, W width of a subspace, D = S * W dim.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lightning_vq.errors import UserError
 
 GPU_CHUNK_SCORES = 1 << 26  # a bound on memory only: 256 MiB
+GROUP = 64  # codes of a group, see `_best`
 CHUNK_SCORES = 1 << 20  # scores of one chunk: 4 MiB of float32; measured best of 2^14 to 2^24 on two cores
 
 
@@ -27,9 +29,12 @@ def nearest_code(vectors: Tensor, codebook: Tensor) -> Tensor:
     with torch.autocast(vectors.device.type, enabled=False):
         x, c = _wide(vectors.reshape(-1, vectors.shape[-1]), codebook)
         half_norms = c.square().sum(1).mul_(-0.5)  # (K,)
-        best = [torch.addmm(half_norms, part, c.T).max(1) for part in x.split(_rows(x, len(c)))]
-        _refuse_not_finite(torch.cat([b.values for b in best]))
-        return torch.cat([b.indices for b in best]).reshape(vectors.shape[:-1])
+        if len(c) >= 4 * GROUP:  # whole groups: codes of score -inf fill the last one
+            more = -len(c) % GROUP
+            c, half_norms = pad(c, (0, 0, 0, more)), pad(half_norms, (0, more), value=-torch.inf)
+        best = [_best(torch.addmm(half_norms, part, c.T)) for part in x.split(_rows(x, len(c)))]
+        _refuse_not_finite(torch.cat([values for values, _ in best]))
+        return torch.cat([indices for _, indices in best]).reshape(vectors.shape[:-1])
 
 
 @torch.no_grad()
@@ -47,6 +52,23 @@ def nearest_codes(vectors: Tensor, codebooks: Tensor) -> Tensor:
         return codes.T.reshape(vectors.shape[:-1])
 
 
+def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the highest of each row (B, K), and the first index where it stands.
+
+    `max` along rows is not vectorized on CPU, `amax` is: groups are compared by amax, and only the group that wins is
+    looked through. Half the time of `max`.
+    """
+    rows, k = scores.shape
+    if k < 4 * GROUP or k % GROUP:
+        values, indices = scores.max(1)
+        return values, indices
+    groups = k // GROUP
+    group = scores.view(rows, groups, GROUP).amax(2).max(1).indices
+    first = torch.arange(0, rows * groups, groups, device=scores.device)
+    values, within = scores.view(-1, GROUP).index_select(0, first + group).max(1)
+    return values, group * GROUP + within
+
+
 def _nearest_part(x: Tensor, c: Tensor) -> Tensor:
     """Return (S, B) for x (S, B, W), c (S, K, W)."""
     half_norms = c.square().sum(2).mul_(-0.5)[:, None]  # (S, 1, K)
@@ -62,9 +84,8 @@ def _nearest_scalar(x: Tensor, c: Tensor) -> Tensor:
     _refuse_not_finite(c)
     ordered, index = c[..., 0].sort(dim=1, stable=True)  # (S, K); of equal codes the first is the lowest index
     borders = (ordered[:, 1:] + ordered[:, :-1]) / 2
-    place = torch.searchsorted(borders, x[..., 0].contiguous())
-    found = ordered.gather(1, place)
-    return index.gather(1, torch.searchsorted(ordered, found))  # the first of equal codes
+    index = index.gather(1, torch.searchsorted(ordered, ordered))  # the first of equal codes
+    return index.gather(1, torch.searchsorted(borders, x[..., 0].contiguous()))
 
 
 def _wide(x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

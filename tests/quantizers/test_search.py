@@ -42,3 +42,14 @@ def test_autocast_does_not_round_the_scores() -> None:
     codebook = torch.tensor([[256.0, 1.0], [256.5, 1.0]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert nearest_code(torch.tensor([[256.4, 1.0], [256.1, 1.0]]), codebook).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("codes", [255, 256, 257, 500, 1024])
+def test_the_first_of_equal_codes_wins_whatever_their_number(codes: int) -> None:
+    torch.manual_seed(0)
+    x, c = (torch.randint(-4, 5, (n, 8)).float() for n in (300, codes))  # whole numbers: scores are exact
+    half = (codes + 1) // 2
+    c[half:] = c[: codes - half].clone()  # every code of the second half stands in the first as well
+    naive = (x.double()[:, None] - c.double()).square().sum(-1).argmin(1)
+    assert torch.equal(nearest_code(x, c), naive)
+    assert nearest_code(x, c).max() < half
