@@ -1,13 +1,16 @@
-"""The parser of the verbs that run no Trainer: what it cannot read is one line, as all that a user can mend."""
+"""What verbs have in common on the command line: `--run DIR`, and a parser whose complaints are one line."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from lightning_vq.errors import UserError
+from lightning_vq.runs import checked_run
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of exiting.
+    """The parser of the verbs that run no Trainer: it raises instead of exiting.
 
     Raises:
         UserError: arguments that it does not know or cannot read.
@@ -15,3 +18,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}")
+
+
+def with_run(verb: str, arguments: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Return the arguments with `--run DIR` replaced by that folder's config and checkpoint, and the folder.
+
+    Raises:
+        UserError: no folder is named, or it is not one of a run.
+    """
+    rest = list(arguments)
+    for i, argument in enumerate(rest):
+        if argument == "--run" or argument.startswith("--run="):
+            value = argument.partition("=")[2] or (rest[i + 1] if i + 1 < len(rest) else "")
+            if not value or value.startswith("--"):
+                raise UserError("--run needs the path of a run folder")
+            run = Path(value)
+            config, weights = checked_run(run, "last.ckpt" if verb == "fit" else "best.ckpt")
+            del rest[i : i + (1 if "=" in argument else 2)]
+            return ["--config", str(config), *rest, "--ckpt_path", str(weights)], run
+    return rest, None

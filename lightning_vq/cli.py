@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_vq.arguments import with_run
 from lightning_vq.baseline import train_baseline
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.callbacks.cases import CaseMetrics
@@ -31,7 +32,7 @@ from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
-from lightning_vq.runs import HANDED_DOWN, QUIET, checked_run, new_run_folder, read_yaml, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, new_run_folder, read_yaml, write_json
 from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
 
@@ -179,6 +180,8 @@ class CLI(LightningCLI):
         folder = self.run_folder
         for logger in self.trainer.loggers:
             logger.log_hyperparams(self._to_save().as_dict())
+        if QUIET not in os.environ and self.trainer.is_global_zero:
+            print(self.datamodule.told(), flush=True)
         try:
             folder = self._train_and_test(folder, options)
         except (SystemExit, KeyboardInterrupt):  # Lightning ends what was interrupted by an exit
@@ -192,7 +195,7 @@ class CLI(LightningCLI):
         rows = read_history(base) if base else None
         draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
         if QUIET not in os.environ:
-            show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.told()}")
+            show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
             print(f"Run folder: {folder}")
             for page in sorted((folder / "tree").glob("*.html")):
                 print(f"Learned tree, for a browser: {page}")
@@ -281,17 +284,8 @@ class CLI(LightningCLI):
 def main(arguments: list[str]) -> None:
     """Run a Trainer verb; `--run DIR` stands for that folder's config and checkpoint."""
     quieten()
-    verb, rest, run = arguments[0], list(arguments[1:]), None
-    for i, argument in enumerate(rest):
-        if argument == "--run" or argument.startswith("--run="):
-            value = argument.partition("=")[2] or (rest[i + 1] if i + 1 < len(rest) else "")
-            if not value or value.startswith("--"):
-                raise UserError("--run needs the path of a run folder")
-            run = Path(value)
-            config, weights = checked_run(run, "last.ckpt" if verb == "fit" else "best.ckpt")
-            del rest[i : i + (1 if "=" in argument else 2)]
-            rest = ["--config", str(config), *rest, "--ckpt_path", str(weights)]
-            break
+    verb = arguments[0]
+    rest, run = with_run(verb, arguments[1:])
     names = [rest[i + 1] for i, a in enumerate(rest[:-1]) if a in ("--config", "-c")]
     names += [a.partition("=")[2] for a in rest if a.startswith("--config=")]
     for name in names:
