@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lightning_vq.arguments import with_run
 from lightning_vq.baseline import train_baseline
@@ -294,6 +295,11 @@ def main(arguments: list[str]) -> None:
         CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+    except ProcessRaisedException as error:  # of a rank that was forked or spawned
+        told = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()
+        if told == str(error).strip():
+            raise
+        raise UserError(told) from None
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None

@@ -92,7 +92,8 @@ class Lookup:
         quantizer, vectors = self._quantizers[name], self._raw(name, ids)
         made = quantizer(vectors, ids)
         if torch.is_grad_enabled():
-            quantizer.observe(vectors.detach(), ids, made.codes, weights)
+            if quantizer.training:
+                quantizer.observe(vectors.detach(), ids, made.codes, weights)
             codebook, commitment, rows = made.codebook, made.commitment, len(ids)
             if weights is not None:
                 codebook, commitment, rows = codebook * weights, commitment * weights, int(weights.sum())

@@ -76,7 +76,7 @@ def show(folder: Path, base: Path | None, title: str) -> None:
     ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("")
-    quantized = bool(ours["codes"])
+    quantized = bool(ours["codes"] or ours["storage"])
     if theirs is not None:
         table.add_column("base", justify="right")
     table.add_column("quantized" if quantized else "base", justify="right")

@@ -1,5 +1,7 @@
 """Codebook health: how the codes of every level are used, over the whole table, after every epoch.
 
+A level is a codebook: of product codes there is one for each part of the vector, and for each tier that has its own.
+
 Each rank holds the whole tables, so that every rank finds the same without a word to the others.
 """
 
@@ -37,47 +39,61 @@ class CodebookHealth(Callback):
         self.fail_on_collapse, self.collapse_below = fail_on_collapse, collapse_below
         self._before: dict[str, Tensor] = {}
         self._told: set[str] = set()
+        self._failed = ""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._refuse()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._refuse()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Recommender)
         for name, codes in table_codes(pl_module).items():
-            sizes = _sizes(pl_module, name)
-            levels = self._levels(name, codes, sizes, _is_head(pl_module, name))
-            found = {f"level{i + 1}": level for i, level in enumerate(levels)}
-            if len(levels) > MOST_LEVELS:
-                worst = min(levels, key=lambda level: level["perplexity"])
-                found = {"mean": {k: sum(v[k] for v in levels) / len(levels) for k in worst}, "worst": worst}
+            books = self._books(pl_module, name, codes)
+            found = {f"level{i + 1}": book for i, (book, _) in enumerate(books)}
+            if len(books) > MOST_LEVELS:
+                worst = min((book for book, _ in books), key=lambda book: book["perplexity"])
+                found = {"mean": {k: sum(b[k] for b, _ in books) / len(books) for k in worst}, "worst": worst}
             values = {f"codes/{name}/{at}/{what}": v for at, level in found.items() for what, v in level.items()}
             pl_module.log_dict(values | {f"codes/{name}/collisions": collisions(codes)})
-            evenly = [evenness(level["perplexity"], size) for level, size in zip(levels, sizes)]
+            evenly = [evenness(book["perplexity"], size) for book, size in books]
             if min(evenly) < self.collapse_below:
                 i = evenly.index(min(evenly))
-                self._collapsed(name, i, levels[i], sizes[i])
+                self._collapsed(f"{name} level {i + 1}" if len(books) <= MOST_LEVELS else name, *books[i])
 
-    def _levels(self, name: str, codes: Tensor, sizes: list[int], head: Tensor) -> list[dict[str, float]]:
+    def _books(self, module: Recommender, name: str, codes: Tensor) -> list[tuple[dict[str, float], int]]:
+        """Return statistics and size of every codebook of a table, given its codes (N, L)."""
+        uses, head = _uses(module, name, codes), _is_head(module, name)
         before = self._before.get(name)
-        self._before[name] = codes
-        levels = []
-        for i, size in enumerate(sizes):
-            column = codes[:, i]
-            level = dict(usage(column, size)._asdict())
-            level["used_head"] = usage(column[head], size).used
-            level["used_tail"] = usage(column[~head], size).used
-            if before is not None:
-                level["changed"] = float((column != before[:, i]).double().mean())
-            levels.append(level)
-        return levels
+        now = codes.cpu()
+        self._before[name] = now.to(_smallest(max(size for _, _, size in uses)))
+        old = None if before is None else _uses(module, name, before.to(codes))
+        books = []
+        for i, (rows, column, size) in enumerate(uses):
+            book = dict(usage(column, size)._asdict())
+            book["used_head"] = usage(column[head[rows]], size).used
+            book["used_tail"] = usage(column[~head[rows]], size).used
+            if old is not None:
+                book["changed"] = float((column != old[i][1]).double().mean())
+            books.append((book, size))
+        return books
 
-    def _collapsed(self, name: str, i: int, level: dict[str, float], size: int) -> None:
+    def _collapsed(self, where: str, book: dict[str, float], size: int) -> None:
         message = (
-            f"codebook collapse: {name} level {i + 1} uses {size - level['dead']:.0f} of {size} codes, perplexity "
-            f"{level['perplexity']:.1f}; try --quantization.restart_dead_codes=true, or init: kmeans in its quantizer"
+            f"codebook collapse: {where} uses {size - book['dead']:.0f} of {size} codes, perplexity "
+            f"{book['perplexity']:.1f}; try --quantization.restart_dead_codes=true, or init: kmeans in its quantizer"
         )
         if self.fail_on_collapse:
-            raise UserError(message)
-        if name not in self._told:
-            self._told.add(name)
+            self._failed = message
+        elif where not in self._told:
+            self._told.add(where)
             rank_zero_info(f"warning: {message}")
+
+    def _refuse(self) -> None:
+        """Stop after a collapse, once the epoch's history and checkpoint have been written."""
+        if self._failed:
+            raise UserError(self._failed)
 
     def state_dict(self) -> dict[str, Any]:
         return {"before": self._before}
@@ -95,15 +111,20 @@ def table_codes(module: Recommender) -> dict[str, Tensor]:
 
 
 def codes_used(module: Recommender) -> dict[str, list[tuple[int, int]]]:
-    """Return per table and level (codes in use, codes there are)."""
+    """Return per table and codebook (codes in use, codes there are)."""
     return {
-        name: [(size - usage(codes[:, i], size).dead, size) for i, size in enumerate(_sizes(module, name))]
+        name: [(size - usage(column, size).dead, size) for _, column, size in _uses(module, name, codes)]
         for name, codes in table_codes(module).items()
     }
 
 
-def _sizes(module: Recommender, name: str) -> list[int]:
-    return module.quantizers[name].codebook_sizes  # type: ignore[return-value]
+def _uses(module: Recommender, name: str, codes: Tensor) -> list[tuple[Tensor, Tensor, int]]:
+    return module.quantizers[name].codebook_uses(codes)  # type: ignore[operator]
+
+
+def _smallest(size: int) -> torch.dtype:
+    """Return the smallest integer type that holds codes 0 to size - 1."""
+    return next(t for t in (torch.uint8, torch.int16, torch.int32, torch.int64) if size - 1 <= torch.iinfo(t).max)
 
 
 def _is_head(module: Recommender, name: str) -> Tensor:

@@ -28,7 +28,8 @@ class QuantizationCallback(Callback):
     Args:
         quantizers: a factory (rows, dim) -> Quantizer per vocabulary; none is the plain base model.
         omega_q: weight of the quantization losses.
-        beta: weight of the commitment loss within them.
+        beta: weight of the commitment loss within them; None: as in each quantizer's paper, 1 for Cascaded and
+            Residual, 0.25 for DQVAE, 0 for DPQ and MGQE.
         warmup_epochs: epochs of the plain base model before such quantizers start; others start at once.
         restart_dead_codes: move unused codes to vectors that are far from theirs.
     """
@@ -37,7 +38,7 @@ class QuantizationCallback(Callback):
         self,
         quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None,
         omega_q: float = 1.0,
-        beta: float = 1.0,
+        beta: float | None = None,
         warmup_epochs: int = 1,
         restart_dead_codes: bool = False,
     ) -> None:
@@ -93,6 +94,7 @@ class QuantizationCallback(Callback):
         # Our Trainer has done this before its processes were launched; a plain Trainer has it done here.
         source = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(pl_module, Recommender) and isinstance(source, HasFacts):
+            self.check(pl_module.backbone.dim)
             pl_module.build(source.facts())
             self.attach(pl_module)
 
@@ -102,8 +104,14 @@ class QuantizationCallback(Callback):
             return
         self._begun = epoch
         for name, quantizer in pl_module.quantizers.items():
+            if quantizer.after_training:
+                quantizer.active = False  # type: ignore[assignment]
+                continue
             if not quantizer.active and epoch >= self.warmup_epochs:
                 pl_module.start_quantizer(name, moment=epoch)
+                for optimizer in trainer.optimizers:  # Adam has counted the warm-up's steps of no gradient
+                    for parameter in quantizer.parameters():
+                        optimizer.state.pop(parameter, None)
             elif quantizer.active and self.restart_dead_codes and epoch > 0:
                 self._restart(trainer, pl_module, name, epoch)
             else:
@@ -111,6 +119,12 @@ class QuantizationCallback(Callback):
             if trainer.world_size > 1:  # equal in theory; ranks on different hardware may round differently
                 for tensor in (*quantizer.parameters(), *quantizer.buffers()):
                     torch.distributed.broadcast(tensor.data, 0)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(pl_module, Recommender) and trainer.state.fn == "fit":
+            for name, quantizer in pl_module.quantizers.items():
+                if quantizer.after_training:
+                    pl_module.start_quantizer(name)
 
     @staticmethod
     def _restart(trainer: Trainer, module: Recommender, name: str, epoch: int) -> None:
@@ -121,9 +135,10 @@ class QuantizationCallback(Callback):
         for parameter, old in zip(quantizer.parameters(), before):
             moved = (parameter != old).any(-1)
             for optimizer in trainer.optimizers:
-                for moment in optimizer.state.get(parameter, {}).values():
-                    if moment.shape == parameter.shape:
-                        moment[moved] = 0.0
+                state = optimizer.state.get(parameter, {})
+                if moved.any() and not moved.all() and "exp_avg" in state:
+                    state["exp_avg"][moved] = 0.0
+                    state["exp_avg_sq"][moved] = state["exp_avg_sq"][~moved].mean(0)  # zero would make a leap
 
     def state_dict(self) -> dict[str, Any]:
         return {"begun": self._begun}
@@ -140,7 +155,8 @@ class QuantizationCallback(Callback):
         for names in tables.values():
             for name in names:
                 codebook, commitment = look.losses(name)  # zeros as long as the quantizer is inert
-                for term, value in (("quantization", codebook), ("commitment", self.beta * commitment)):
+                beta: float = module.quantizers[name].default_beta if self.beta is None else self.beta  # type: ignore[assignment]
+                for term, value in (("quantization", codebook), ("commitment", beta * commitment)):
                     share = self.omega_q / len(names) * value
                     terms[term] = terms[term] + share if term in terms else share
         return terms

@@ -104,7 +104,7 @@ class Recommender(LightningModule, ABC):
         if start and not quantizer.waits:
             self.start_quantizer(name)
         if not quantizer.keeps_table:
-            self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone())
+            self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone(), requires_grad=False)
 
     def start_quantizer(self, name: str, moment: int = 0) -> None:
         """Set a quantizer's first values from its table; `moment` tells several draws of a run apart."""
@@ -119,7 +119,7 @@ class Recommender(LightningModule, ABC):
     @contextmanager
     def private_randomness(self, name: str, moment: int) -> Iterator[None]:
         """Give a table's quantizer random numbers of its own: a run without one sees the same tables and negatives."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(torch.initial_seed() + 1 + list(self.specs).index(name) + 1009 * moment)
             yield
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from lightning_vq.errors import UserError
 from lightning_vq.types import Quantized, Table
 
 
@@ -20,6 +21,8 @@ class Quantizer(nn.Module, ABC):
     keeps_table: ClassVar[bool] = True  # False: it stands for the table, whose vectors it neither reads nor leaves
     replaces: ClassVar[bool] = True  # its vectors stand in place of the table's, which serving needs no more
     has_codebooks: ClassVar[bool] = True  # False: nothing that could collapse
+    after_training: ClassVar[bool] = False  # it goes on finished vectors: on for validation, off for training
+    default_beta: ClassVar[float] = 1.0  # weight of the commitment loss in its paper
     rows: int
     dim: int
     active: bool = False
@@ -37,6 +40,11 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def start(self, table: Table) -> None:
         """Set initial values from the table (its scale, its counts). Draws from the global torch generator."""
+
+    def __call__(self, vectors: Tensor, ids: Tensor) -> Quantized:
+        if not self.active:
+            raise UserError(f"{type(self).__name__} has not been started: call start(Table(weight, counts)) first")
+        return super().__call__(vectors, ids)
 
     @abstractmethod
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
@@ -67,6 +75,15 @@ class Quantizer(nn.Module, ABC):
     def restart(self, table: Table) -> int:
         """Move codes that no entity uses to where vectors are badly served; return how many were moved."""
         return 0
+
+    def codebook_uses(self, codes: Tensor) -> list[tuple[Tensor, Tensor, int]]:
+        """Return for each codebook the rows (M,) that choose from it, their codes (M,), and its size.
+
+        Args:
+            codes: (N, L) of the whole table.
+        """
+        rows = torch.arange(len(codes), device=codes.device)
+        return [(rows, codes[:, i], size) for i, size in enumerate(self.codebook_sizes)]
 
     @abstractmethod
     def bits(self) -> int:

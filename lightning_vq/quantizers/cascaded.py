@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lightning_vq.errors import UserError
 from lightning_vq.quantizers.base import Quantizer, bit_width
-from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
 from lightning_vq.quantizers.initial import WAITS, Init
@@ -44,7 +44,8 @@ class Cascaded(Quantizer):
         learning: how codes learn: from L_quant by "gradient" (eq. 7), or as moving averages, "ema".
 
     Raises:
-        UserError: sizes are not strictly decreasing, or the first is not below the number of rows.
+        UserError: gradient and learning do not go together;
+            sizes are not strictly decreasing, or the first is not below the number of rows.
     """
 
     replaces: ClassVar[bool] = False
@@ -63,6 +64,7 @@ class Cascaded(Quantizer):
         learning: Learning = "gradient",
     ) -> None:
         super().__init__()
+        check_learning(gradient, learning)
         sizes = [int(k) for k in codebook_sizes]
         if not sizes or min(sizes) < 1:
             raise UserError(f"codebook_sizes {sizes} must name at least one level, each of at least one code")

@@ -18,6 +18,16 @@ Learning = Literal["gradient", "ema"]
 DECAY = 0.99  # of the moving average, as van den Oord et al. 2017
 
 
+def check_learning(gradient: str, learning: str) -> None:
+    """Refuse a task's gradient to codes that no gradient moves.
+
+    Raises:
+        UserError: learning is "ema" and the estimator sends the gradient to the code.
+    """
+    if learning == "ema" and gradient in ("codebook", "both"):
+        raise UserError(f"gradient {gradient!r} moves the codes, which learning 'ema' moves by averages: choose one")
+
+
 class Codebook(nn.Module):
     """K codes in each of S subspaces.
 
@@ -71,11 +81,11 @@ class Codebook(nn.Module):
         return nearest_codes(vectors.unflatten(-1, (s, w)), weight)
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, weights: Tensor | None = None) -> None:
-        """Set the first codes from vectors (N, D), which stand for `weights` (N,) entities each."""
+    def start(self, vectors: Tensor, weights: Tensor | None = None, among: slice = slice(None)) -> None:
+        """Set the first codes, all or `among` them, from vectors (N, D) that stand for `weights` (N,) entities each."""
         if not torch.isfinite(vectors).all():
             raise UserError("a table to be quantized holds NaN or infinity")
-        for book, part in zip(self.weight, self._parts(vectors)):
+        for book, part in zip(self.weight[:, among], self._parts(vectors)):
             book.copy_(first_codes(self.init, part, len(book), weights))
         if self.average is not None:
             self.average.start(self.weight.view(-1, self.weight.shape[2]))
@@ -91,11 +101,11 @@ class Codebook(nn.Module):
         self.average.update(self.weight.view(s * k, w), rows, self._flat(codes), weights.repeat_interleave(s))
 
     @torch.no_grad()
-    def restart(self, vectors: Tensor, codes: Tensor, weights: Tensor | None = None) -> int:
-        """Move unused codes to vectors (N, D) that are far from their codes (N, S); return how many were moved."""
+    def restart(self, vectors: Tensor, codes: Tensor, weights: Tensor | None = None, among: slice = slice(None)) -> int:
+        """Move unused codes, all or `among` them, to vectors (N, D) far from theirs (N, S); return how many moved."""
         k, moved = self.codes, 0
         for s, (book, part) in enumerate(zip(self.weight, self._parts(vectors))):
-            rows = restart(book, part, codes[:, s], weights)
+            rows = restart(book, part, codes[:, s], weights, among)
             if self.average is not None:
                 self.average.start(self.weight.view(-1, self.weight.shape[2]), rows + s * k)
             moved += len(rows)

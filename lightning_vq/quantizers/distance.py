@@ -37,4 +37,6 @@ def pulls(e: Tensor, c: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     Returns:
         Two (...) losses of equal value, the codebook's and the commitment's (van den Oord et al. 2017, eq. 3).
     """
-    return _Pulls.apply(e, c, scale)
+    with torch.autocast(e.device.type, enabled=False):  # in bfloat16 a gathered loss loses count of its rows
+        wide = torch.promote_types(torch.promote_types(e.dtype, c.dtype), torch.float32)
+        return _Pulls.apply(e.to(wide), c.to(wide), scale)

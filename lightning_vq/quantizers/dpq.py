@@ -8,10 +8,13 @@ L_quant alone, weight omega_q. The papers' settings are omega_q 1 and beta 0.
 Shapes: N rows, D dim, S subspaces, K centroids, (...) any shape of ids.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
+from lightning_vq.errors import UserError
 from lightning_vq.quantizers.base import Quantizer, bit_width
-from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
 from lightning_vq.quantizers.initial import WAITS, Init
@@ -20,6 +23,8 @@ from lightning_vq.types import Quantized, Table
 
 class DPQ(Quantizer):
     """Product codes in place of vectors.
+
+    With gradient "codebook" the vectors themselves learn from the commitment loss alone.
 
     Args:
         rows: entities of the table (N).
@@ -31,8 +36,11 @@ class DPQ(Quantizer):
         learning: "gradient" or "ema".
 
     Raises:
-        UserError: the parts do not divide the vector.
+        UserError: gradient and learning do not go together;
+            the parts do not divide the vector.
     """
+
+    default_beta: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -46,6 +54,9 @@ class DPQ(Quantizer):
         learning: Learning = "gradient",
     ) -> None:
         super().__init__()
+        check_learning(gradient, learning)
+        if init in WAITS and centroids > rows:
+            raise UserError(f"init {init!r} needs as many rows as centroids; there are {rows} and {centroids}")
         self.rows, self.dim, self.subspaces, self.centroids = rows, dim, subspaces, centroids
         self.gradient, self.init, self.learning = gradient, init, learning
         self.codebook = Codebook(centroids, dim, subspaces=subspaces, init=init, learning=learning)

@@ -10,7 +10,7 @@ It needs a trained table (the SVD of noise is noise): it waits for the callback'
 the start has found them. Shapes: N rows, D dim, L groups, J codes of each, (...) any shape of ids.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_vq.errors import UserError
 from lightning_vq.quantizers.balance import balanced_groups, imbalance
 from lightning_vq.quantizers.base import Quantizer, bit_width
-from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
 from lightning_vq.types import Quantized, Table
@@ -37,9 +37,11 @@ class DQVAE(Quantizer):
         learning: "gradient" or "ema".
 
     Raises:
-        UserError: N <= D, D not divisible by L, or J above N.
+        UserError: gradient and learning do not go together;
+            N <= D, D not divisible by L, or J above N.
     """
 
+    default_beta: ClassVar[float] = 0.25
     mean: Tensor
     rotation: Tensor
     spread: Tensor
@@ -56,6 +58,7 @@ class DQVAE(Quantizer):
         learning: Learning = "gradient",
     ) -> None:
         super().__init__()
+        check_learning(gradient, learning)
         if groups < 1 or dim % groups:
             raise UserError(f"groups is {groups}; it must divide the width of the table, {dim}")
         if rows <= dim or codes > rows:
@@ -94,13 +97,13 @@ class DQVAE(Quantizer):
         return self.codebook.nearest(self._turned(vectors))
 
     def decode(self, codes: Tensor, ids: Tensor) -> Tensor:
-        return self.codebook(codes) @ self.rotation.T + self.mean
+        return self._turned_back(self.codebook(codes))
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
         turned = self._turned(vectors)
         codes = self.codebook.nearest(turned)
         found = self.codebook(codes)
-        decoded = found @ self.rotation.T + self.mean
+        decoded = self._turned_back(found)
         losses = pulls(turned, found, 1 / self.dim)  # W is orthogonal: the same in either space
         return Quantized(ESTIMATORS[self.gradient](vectors, decoded), codes, *losses)
 
@@ -117,4 +120,9 @@ class DQVAE(Quantizer):
         return self.rows * self.groups * bit_width(self.codes) + 32 * floats
 
     def _turned(self, vectors: Tensor) -> Tensor:
-        return (vectors - self.mean) @ self.rotation
+        with torch.autocast(vectors.device.type, enabled=False):  # the codes of training are those of evaluation
+            return (vectors.to(self.rotation.dtype) - self.mean) @ self.rotation
+
+    def _turned_back(self, turned: Tensor) -> Tensor:
+        with torch.autocast(turned.device.type, enabled=False):
+            return turned @ self.rotation.T + self.mean

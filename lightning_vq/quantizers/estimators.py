@@ -13,6 +13,9 @@ from torch.nn.functional import normalize
 Estimator = Literal["straight_through", "codebook", "both", "rotation"]
 
 
+SHORT = 1e-6  # |e| below which a rotation from e is noise, and |c| / |e| without bound
+
+
 class _Carry(torch.autograd.Function):
     """Value c, de = g; dc = g or 0. As c + (e - e.detach()), without its two passes over memory."""
 
@@ -55,6 +58,7 @@ def rotation(e: Tensor, c: Tensor) -> Tensor:
         return (a * b).sum(-1, keepdim=True)
 
     rotated = scale * (e - 2 * dot(r, e) * r + 2 * dot(p, e) * q)
+    rotated = torch.where(fixed.norm(dim=-1, keepdim=True) < SHORT, e, rotated)  # no direction: straight through
     return code + (rotated - rotated.detach())  # exactly c, whatever the rounding of R
 
 

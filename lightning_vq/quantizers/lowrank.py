@@ -43,17 +43,21 @@ class LowRank(Quantizer):
 
     @torch.no_grad()
     def start(self, table: Table) -> None:
-        """Draw factors whose product has the table's standard deviation; right is orthogonal, the identity at R = D."""
-        nn.init.eye_(self.right) if self.rank == self.dim else nn.init.orthogonal_(self.right)
-        scale = (self.dim / self.rank) ** 0.5  # each entry of u V is a sum over an orthonormal set of R of D directions
-        self.left.normal_(std=table.weight.std().item() * scale)
+        """Draw factors whose product has the table's standard deviation, V orthogonal; at R = D it is the table."""
+        if self.rank == self.dim:
+            self.left.copy_(table.weight)
+            nn.init.eye_(self.right)
+        else:
+            nn.init.orthogonal_(self.right)  # of u V each entry is a sum over R of D orthonormal directions
+            self.left.normal_(std=table.weight.std().item() * (self.dim / self.rank) ** 0.5)
         self.active = True
 
     def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:
         return torch.zeros(*ids.shape, 0, dtype=torch.int64, device=ids.device)
 
     def decode(self, codes: Tensor, ids: Tensor) -> Tensor:
-        return self.left.index_select(0, ids.reshape(-1)).view(*ids.shape, self.rank) @ self.right
+        with torch.autocast(self.left.device.type, enabled=False):  # in evaluation as in training
+            return self.left.index_select(0, ids.reshape(-1)).view(*ids.shape, self.rank) @ self.right
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Quantized:
         """Return u_i V for ids (...); the vectors (..., D) are not read."""

@@ -13,13 +13,14 @@ t, L = max S_t columns of codes (a tier with fewer leaves 0 in the rest), (...) 
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_vq.errors import UserError
 from lightning_vq.quantizers.base import Quantizer, bit_width
-from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
 from lightning_vq.quantizers.initial import WAITS, Init
@@ -41,10 +42,12 @@ class MGQE(Quantizer):
         learning: "gradient" or "ema".
 
     Raises:
-        UserError: lists of different lengths, shares that do not sum to 1, a shared codebook with unequal subspaces
+        UserError: gradient and learning do not go together;
+            lists of different lengths, shares that do not sum to 1, a shared codebook with unequal subspaces
             or with more centroids in a tail than in the head.
     """
 
+    default_beta: ClassVar[float] = 0.0
     tiers: Tensor
 
     def __init__(
@@ -61,6 +64,7 @@ class MGQE(Quantizer):
         learning: Learning = "gradient",
     ) -> None:
         super().__init__()
+        check_learning(gradient, learning)
         lists = {"shares": list(shares), "centroids": list(centroids), "subspaces": list(subspaces)}
         if not len(shares) == len(centroids) == len(subspaces) or not shares:
             raise UserError(f"{lists}: one value for each tier in all three")
@@ -75,6 +79,10 @@ class MGQE(Quantizer):
         self.codebooks = nn.ModuleList(
             Codebook(centroids[t], dim, subspaces=subspaces[t], init=init, learning=learning) for t in tiers
         )
+        if init in WAITS:
+            for n, k in zip(self.sizes(), centroids):
+                if k > n and not shared:
+                    raise UserError(f"init {init!r} needs as many rows as centroids; a tier has {n} and {k}")
         self.register_buffer("tiers", torch.zeros(rows, dtype=torch.uint8))
 
     @property
@@ -100,9 +108,8 @@ class MGQE(Quantizer):
         order = table.counts.argsort(descending=True, stable=True)
         tiers = torch.repeat_interleave(torch.tensor(self.sizes()))
         self.tiers[order] = tiers.to(self.tiers)
-        for t, book in enumerate(self.codebooks):
-            inside = slice(None) if self.shared else (self.tiers == t)
-            book.start(table.weight[inside])  # type: ignore[operator]
+        for t, inside, among in self._choices():
+            self._book(t).start(table.weight[inside], among=among)
         self.active = True
 
     def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:
@@ -136,13 +143,21 @@ class MGQE(Quantizer):
 
     @torch.no_grad()
     def restart(self, table: Table) -> int:
-        ids = torch.arange(self.rows, device=table.weight.device)
-        codes, moved = self.encode(table.weight, ids), 0
-        if self.shared:
-            return self._book(0).restart(table.weight, codes)
-        for t, inside in self._groups(ids):
-            moved += self._book(t).restart(table.weight[inside], codes[inside][:, : self.subspaces[t]])
+        moved = 0
+        for t, inside, among in self._choices():
+            ids = inside.nonzero().squeeze(1)
+            codes = self.encode(table.weight[ids], ids)[:, : self.subspaces[t]]
+            moved += self._book(t).restart(table.weight[ids], codes, among=among)
         return moved
+
+    def codebook_uses(self, codes: Tensor) -> list[tuple[Tensor, Tensor, int]]:
+        if self.shared:
+            return super().codebook_uses(codes)
+        uses = []
+        for t, inside, _ in self._choices():
+            rows = inside.nonzero().squeeze(1)
+            uses += [(rows, codes[rows, i], self.centroids[t]) for i in range(self.subspaces[t])]
+        return uses
 
     def bits(self) -> int:
         """sum_t |V_t| * S_t * ceil(log2 K_t) for the codes and 32 * d * K of each codebook.
@@ -153,6 +168,17 @@ class MGQE(Quantizer):
         codes = sum(n * s * bit_width(k) for n, s, k in tiers)
         books = 32 * self.dim * sum(book.codes for book in self.codebooks)  # type: ignore[misc]
         return codes + books
+
+    def _choices(self) -> list[tuple[int, Tensor, slice]]:
+        """Return (tier, mask (N,) of the rows that may choose them, codes) such that every code stands in one.
+
+        In a shared codebook all rows choose from the codes that the smallest tail has, the head alone from the last.
+        """
+        if not self.shared:
+            return [(t, self.tiers == t, slice(None)) for t in range(len(self.shares))]
+        borders = [0, *sorted(set(self.centroids))]
+        most = torch.tensor(self.centroids, device=self.tiers.device)[self.tiers.long()]  # (N,)
+        return [(0, most >= last, slice(first, last)) for first, last in pairwise(borders)]
 
     def _book(self, tier: int) -> Codebook:
         return self.codebooks[0 if self.shared else tier]  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lightning_vq.errors import UserError
 from lightning_vq.quantizers.base import Quantizer, bit_width
-from lightning_vq.quantizers.codebook import Codebook, Learning
+from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
 from lightning_vq.quantizers.initial import WAITS, Init
@@ -36,7 +36,8 @@ class Residual(Quantizer):
         learning: "gradient" or "ema".
 
     Raises:
-        UserError: no level, a level without codes, or a level with as many codes as rows.
+        UserError: gradient and learning do not go together;
+            no level, a level without codes, or a level with as many codes as rows.
     """
 
     replaces: ClassVar[bool] = False
@@ -53,6 +54,7 @@ class Residual(Quantizer):
         learning: Learning = "gradient",
     ) -> None:
         super().__init__()
+        check_learning(gradient, learning)
         sizes = [int(k) for k in codebook_sizes]
         if not sizes or min(sizes) < 1 or max(sizes) >= rows:
             raise UserError(f"codebook_sizes {sizes}: at least one level, each of 1 to {rows - 1} codes ({rows} rows)")

@@ -1,7 +1,7 @@
 """Uniform scalar quantization: each number of a vector is rounded to one of 2^b steps between its column's extremes.
 
-Kang et al. (MGQE, WWW Companion 2020), section 5.1, where it is applied after training, b = 8. Here it starts after
-the callback's warm-up and stays on a fixed grid; training goes straight through the rounding.
+Kang et al. (MGQE, WWW Companion 2020), section 5.1: applied after training, b = 8. In a fit it is on for validation, on
+the grid of the table as it then is, and off for training: every epoch's checkpoint holds a trained table with its grid.
 Shapes: N rows, D dim, (...) any shape of ids.
 """
 
@@ -29,6 +29,7 @@ class Scalar(Quantizer):
     """
 
     has_codebooks: ClassVar[bool] = False
+    after_training: ClassVar[bool] = True
     low: Tensor
     step: Tensor
 
@@ -43,10 +44,6 @@ class Scalar(Quantizer):
     @property
     def codebook_sizes(self) -> list[int]:
         return [1 << self.bits_each] * self.dim
-
-    @property
-    def waits(self) -> bool:
-        return True
 
     @torch.no_grad()
     def start(self, table: Table) -> None:

@@ -29,6 +29,7 @@ def nearest_code(vectors: Tensor, codebook: Tensor) -> Tensor:
     with torch.autocast(vectors.device.type, enabled=False):
         x, c = _wide(vectors.reshape(-1, vectors.shape[-1]), codebook)
         half_norms = c.square().sum(1).mul_(-0.5)  # (K,)
+        _refuse_not_finite(half_norms)  # one infinite code among others would never be chosen
         if len(c) >= 4 * GROUP:  # whole groups: codes of score -inf fill the last one
             more = -len(c) % GROUP
             c, half_norms = pad(c, (0, 0, 0, more)), pad(half_norms, (0, more), value=-torch.inf)
@@ -72,6 +73,7 @@ def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
 def _nearest_part(x: Tensor, c: Tensor) -> Tensor:
     """Return (S, B) for x (S, B, W), c (S, K, W)."""
     half_norms = c.square().sum(2).mul_(-0.5)[:, None]  # (S, 1, K)
+    _refuse_not_finite(half_norms)
     turned = c.transpose(1, 2)  # (S, W, K)
     best = [torch.baddbmm(half_norms, part, turned).max(2) for part in x.split(_rows(x, c.shape[0] * c.shape[1]), 1)]
     _refuse_not_finite(torch.cat([b.values for b in best], 1))

@@ -30,10 +30,12 @@ class Collapse(Callback):
                 pl_module.quantizers["item"].codebooks[0].weight[:, 1:] = 1e3
 
 
-def test_a_collapse_stops_the_run_with_advice() -> None:
-    callbacks = [Collapse(1), CodebookHealth(fail_on_collapse=True)]
+def test_a_collapse_stops_the_run_with_advice(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    callbacks = [Collapse(1), CodebookHealth(fail_on_collapse=True), history]
     with pytest.raises(UserError, match=r"item level 1 uses 1 of 12 codes.*restart_dead_codes"):
-        trained(BPRMF(), {"item": TREE}, epochs=3, callbacks=callbacks)
+        trained(BPRMF(), {"item": TREE}, epochs=9, callbacks=callbacks)
+    assert len(history.rows) == 2  # the epoch of the collapse is on record, and is the last
 
 
 def test_restarts_repair_it_within_an_epoch(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_adams_moments_of_a_restarted_code_start_anew() -> None:
                 self.book = pl_module.quantizers["item"].codebooks[0].weight.detach().clone()
                 weight = pl_module.quantizers["item"].codebooks[0].weight
                 self.moments = trainer.optimizers[0].state[weight]["exp_avg"].clone()
+                self.squares = trainer.optimizers[0].state[weight]["exp_avg_sq"].clone()
 
     watch = Break()
     make = partial(Cascaded, codebook_sizes=[12, 4])
@@ -104,6 +105,29 @@ def test_adams_moments_of_a_restarted_code_start_anew() -> None:
     assert (watch.book[0, :6].abs() < 100).all()
     assert (watch.moments[0, :6] == 0).all()
     assert (watch.moments[0, 6:] == 7).any()
+    assert (watch.squares[0, :6] > 0).all()  # zero would make the next step a leap
+
+
+def test_adam_has_not_counted_the_warm_up() -> None:
+    module, trainer = trained(BPRMF(), {"item": KMEANS}, epochs=3)
+    _, before = trained(BPRMF(), {"item": KMEANS}, epochs=1)
+    [book] = [p for p in module.quantizers["item"].parameters() if p.shape[1] == 12]
+    steps = trainer.optimizers[0].state[book]["step"]
+    assert steps == trainer.global_step - before.global_step
+
+
+def test_scalar_is_off_for_training_and_on_the_grid_of_the_epochs_end(tmp_path: Path) -> None:
+    saving = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)
+    make = {"user": MENU["scalar"], "item": MENU["scalar"]}
+    base, _ = trained(BPRMF(), {}, epochs=2)
+    trained(BPRMF(), make, epochs=2, callbacks=[saving])
+    opened = CollaborativeFiltering.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert torch.equal(opened.tables["item"], base.tables["item"])
+    grid = opened.quantizers["item"]
+    seen = opened.lookup()("item", torch.arange(50))
+    gap = (seen - base.tables["item"][:50]).abs()
+    assert (gap <= grid.step / 2 * (1 + 1e-4) + 1e-7).all()
+    assert gap.max() > 0
 
 
 def test_a_start_that_cannot_come_is_refused_before_data_loads() -> None:
@@ -115,9 +139,18 @@ def test_a_start_that_cannot_come_is_refused_before_data_loads() -> None:
     QuantizationCallback({"item": partial(Cascaded, codebook_sizes=[9])}, warmup_epochs=0).check(64, epochs=1)
 
 
-@pytest.mark.parametrize("kind", [Cascaded, Residual])
-def test_moving_averages_on_two_ranks_are_those_of_the_global_batch(kind: type) -> None:
-    make = partial(kind, codebook_sizes=[12, 4], learning="ema")
+EMA = {
+    "cascaded": partial(Cascaded, codebook_sizes=[12, 4], learning="ema"),
+    "residual": partial(Residual, codebook_sizes=[12, 4], learning="ema"),
+    "dpq": partial(DPQ, subspaces=8, centroids=16, learning="ema"),
+    "mgqe": partial(MGQE, centroids=[16, 4], subspaces=[8, 4], shared=False, learning="ema"),
+    "mgqe-gradient": partial(MGQE, centroids=[16, 4], subspaces=[8, 8]),
+}
+
+
+@pytest.mark.parametrize("name", list(EMA))
+def test_moving_averages_on_two_ranks_are_those_of_the_global_batch(name: str) -> None:
+    make = EMA[name]
     exact = {"precision": "64-true", "limit_train_batches": 4}
     one, _ = trained(BPRMF(), {"item": make}, epochs=1, **exact)
     two, _ = trained(
@@ -141,7 +174,7 @@ class Hashes(Callback):
         (self.folder / str(trainer.global_rank)).write_text(f"{trainer.global_step} {digest.hexdigest()}")
 
 
-@pytest.mark.parametrize("name", ["gradient", "cascaded-ema", "mgqe", "dqvae"])
+@pytest.mark.parametrize("name", ["gradient", "cascaded-ema", "mgqe", "dqvae", "lowrank", "scalar"])
 def test_ranks_hold_the_same_codes_after_200_steps_and_uneven_batches(name: str, tmp_path: Path) -> None:
     make = MENU.get(name, KMEANS)
     held = data(batch_size=7)

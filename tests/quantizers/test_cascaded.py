@@ -59,6 +59,7 @@ def test_values_and_gradients_equal_the_per_row_reference(sizes: list[int], redu
 
 def test_worked_by_hand() -> None:
     quantizer = Cascaded(4, 2, codebook_sizes=[2, 1], alpha=0.5)
+    quantizer.start(Table(torch.randn(4, 2)))
     with torch.no_grad():
         quantizer.books()[0].copy_(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
         quantizer.books()[1].copy_(torch.tensor([[2.0, 2.0]]))

@@ -43,3 +43,9 @@ def test_rotation_agrees_with_the_matrix_of_the_paper() -> None:
         torch.testing.assert_close(matrix @ e[row] / e[row].norm() * c[row].norm(), c[row])  # it is the rotation
         scaled = c[row].norm() / e[row].norm() * matrix
         torch.testing.assert_close(leaf.grad[row], scaled.T @ g[row])
+
+
+def test_rotation_of_a_vector_without_direction_goes_straight_through() -> None:
+    e = torch.tensor([[0.0, 0.0], [1e-9, 0.0]], requires_grad=True)
+    ESTIMATORS["rotation"](e, torch.ones(2, 2)).backward(torch.ones(2, 2))
+    assert e.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -16,6 +16,7 @@ def table_of(rows: int = 50, dim: int = 8, seed: int = 0) -> Table:
 
 def test_by_hand() -> None:
     quantizer = DPQ(4, 2, subspaces=2, centroids=2)
+    quantizer.start(Table(torch.randn(4, 2)))
     with torch.no_grad():
         quantizer.codebook.weight.copy_(torch.tensor([[[0.0], [4.0]], [[1.0], [-1.0]]]))
     leaf = torch.tensor([[3.0, 0.5]], requires_grad=True)
@@ -136,3 +137,34 @@ def test_kmeans_start_of_each_part_serves_better_than_random_numbers() -> None:
         quantizer.start(table)
         errors.append(quantizer(table.weight, torch.arange(400)).codebook.mean().item())
     assert errors[1] < 0.7 * errors[0]
+
+
+def test_restart_gives_the_codes_of_the_head_alone_to_the_head() -> None:
+    torch.manual_seed(0)
+    counts = torch.arange(400)
+    weight = torch.where((counts >= 360)[:, None], 0.1, 5.0) * torch.randn(400, 8)  # the head is near the origin
+    table = Table(weight, counts=counts)
+    quantizer = MGQE(400, 8, shares=[0.1, 0.9], centroids=[16, 4], subspaces=[2, 2])
+    quantizer.start(table)
+    with torch.no_grad():
+        quantizer.codebooks[0].weight[:, 4:] = 1e3
+    quantizer.restart(table)
+    head = quantizer.encode(weight, torch.arange(400))[quantizer.tiers == 0]
+    assert all(len(set(column.tolist()) - set(range(4))) >= 9 for column in head.T)
+
+
+def test_uses_of_own_codebooks_are_told_apart_by_tier() -> None:
+    quantizer = MGQE(50, 8, shares=[0.2, 0.8], centroids=[4, 8], subspaces=[8, 2], shared=False)
+    quantizer.start(table_of())
+    uses = quantizer.codebook_uses(quantizer.encode(table_of().weight, torch.arange(50)))
+    assert [(len(rows), size) for rows, _, size in uses] == [(10, 4)] * 8 + [(40, 8)] * 2
+    assert all(int(column.max()) < size for _, column, size in uses)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: DPQ(9, 4, subspaces=2, centroids=10, init="kmeans"),
+             lambda: MGQE(90, 4, centroids=[16, 8], subspaces=[2, 2], shared=False, init="data")],
+)  # fmt: skip
+def test_more_centroids_than_rows_are_refused_before_any_training(make: object) -> None:
+    with pytest.raises(UserError, match="as many rows as centroids"):
+        make()  # type: ignore[operator]

@@ -10,11 +10,15 @@ from lightning_vq.types import Table
 
 def test_low_rank_at_full_rank_is_a_full_table() -> None:
     torch.manual_seed(0)
-    quantizer = LowRank(20, 4, rank=4)
-    quantizer.start(Table(torch.randn(20, 4)))
-    assert torch.equal(quantizer.right, torch.eye(4))
+    quantizer, table = LowRank(20, 4, rank=4), torch.randn(20, 4)
+    quantizer.start(Table(table))
     ids = torch.tensor([[3, 3], [0, 9]])
-    assert torch.equal(quantizer(torch.zeros(2, 2, 4), ids).vectors, quantizer.left[ids])
+    got = quantizer(torch.zeros(2, 2, 4), ids).vectors
+    assert torch.equal(got, table[ids])
+    got.square().sum().backward()  # with V at the identity the factor's gradient is the table's
+    leaf = table.clone().requires_grad_()
+    leaf[ids].square().sum().backward()
+    assert torch.equal(quantizer.left.grad, leaf.grad)
 
 
 def test_low_rank_starts_at_the_scale_of_the_table() -> None:
@@ -27,6 +31,7 @@ def test_low_rank_starts_at_the_scale_of_the_table() -> None:
 
 def test_low_rank_gradient_by_hand() -> None:
     quantizer = LowRank(3, 2, rank=1)
+    quantizer.start(Table(torch.randn(3, 2)))
     with torch.no_grad():
         quantizer.left.copy_(torch.tensor([[1.0], [2.0], [3.0]]))
         quantizer.right.copy_(torch.tensor([[5.0, 7.0]]))
