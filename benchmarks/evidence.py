@@ -260,6 +260,27 @@ def tables(out: Path) -> None:
             )
 
 
+def paired(out: Path) -> None:
+    """Print differences to the base model seed by seed: mean, 95 % t interval, p of the paired t-test."""
+    from scipy import stats
+
+    for stage in rows(out):
+        if not stage or not stage[0].group.endswith("codebooks"):
+            continue
+        print(f"\n### {stage[0].group}: test NDCG@5 (uni99) less the base model's, same seeds\n")
+        print("| COVE-BPRMF | seeds | difference | 95 % interval | p |\n|---|---|---|---|---|")
+        values = {(row.variant, row.seed): result(out, row) for row in stage}
+        for variant in dict.fromkeys(row.variant for row in stage if row.variant):
+            pairs = [(values["", seed], values[variant, seed]) for seed in range(5)]
+            gaps = [q["test"]["test/ndcg@5/uni99"] - b["test"]["test/ndcg@5/uni99"] for b, q in pairs if b and q]
+            if len(gaps) < 2:
+                print(f"| {variant} | {len(gaps)} of 5 | not run | | |")
+                continue
+            mean, test = float(np.mean(gaps)), stats.ttest_1samp(gaps, 0.0)
+            low, high = test.confidence_interval(0.95)
+            print(f"| {variant} | {len(gaps)} of 5 | {mean:+.4f} | [{low:+.4f}, {high:+.4f}] | {test.pvalue:.3f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -275,7 +296,8 @@ def main() -> None:
     if options.figure:
         return draw_collapse(options.out, options.figure)
     if options.tables:
-        return tables(options.out)
+        tables(options.out)
+        return paired(options.out)
     deadline = time.time() + 3600 * options.hours
     for stage in range(len(rows(options.out))):
         with ThreadPoolExecutor(options.workers) as pool:
