@@ -185,6 +185,10 @@ class CLI(LightningCLI):
             print(self.datamodule.told(), flush=True)
         try:
             folder = self._train_and_test(folder, options)
+        except UserError:
+            if (folder / "last.ckpt").is_file() and self.trainer.is_global_zero:
+                print(f"Run folder: {folder}")
+            raise
         except (SystemExit, KeyboardInterrupt):  # Lightning ends what was interrupted by an exit
             if QUIET not in os.environ and self.trainer.is_global_zero:
                 print(f"Stopped. To go on: python -m lightning_vq fit --run {folder}", file=sys.stderr)

@@ -26,7 +26,8 @@ class CodebookHealth(Callback):
     <what> is `used` (share of codes that an entity has), `dead` (codes that none has), `perplexity` (codes in
     effective use), `gini`, `changed` (share of entities with another code than an epoch ago), `used_head` and
     `used_tail` (codes that an entity of the head, of the tail has). Quantizers with more than 8 levels log `mean` and
-    `worst` in place of `level<i>`. A collapsed level is told once, or stops the run.
+    `worst` in place of `level<i>`. A collapsed level is told once, or stops the run; where dead codes are restarted,
+    only if the restart has not repaired it an epoch later.
 
     Args:
         fail_on_collapse: stop the run at a collapsed level, with exit status 2.
@@ -39,6 +40,7 @@ class CodebookHealth(Callback):
         self.fail_on_collapse, self.collapse_below = fail_on_collapse, collapse_below
         self._before: dict[str, Tensor] = {}
         self._told: set[str] = set()
+        self._low: set[str] = set()  # tables with a collapsed level at the end of the last epoch
         self._failed = ""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,7 +62,12 @@ class CodebookHealth(Callback):
             evenly = [evenness(book["perplexity"], size) for book, size in books]
             if min(evenly) < self.collapse_below:
                 i = evenly.index(min(evenly))
-                self._collapsed(f"{name} level {i + 1}" if len(books) <= MOST_LEVELS else name, *books[i])
+                restarts = any(getattr(c, "restart_dead_codes", False) for c in trainer.callbacks)  # type: ignore[attr-defined]
+                where = f"{name} level {i + 1}" if len(books) <= MOST_LEVELS else name
+                self._collapsed(where, *books[i], restarts, again=name in self._low)
+                self._low.add(name)
+            else:
+                self._low.discard(name)
 
     def _books(self, module: Recommender, name: str, codes: Tensor) -> list[tuple[dict[str, float], int]]:
         """Return statistics and size of every codebook of a table, given its codes (N, L)."""
@@ -79,11 +86,17 @@ class CodebookHealth(Callback):
             books.append((book, size))
         return books
 
-    def _collapsed(self, where: str, book: dict[str, float], size: int) -> None:
+    def _collapsed(self, where: str, book: dict[str, float], size: int, restarts: bool, again: bool) -> None:
+        if restarts and not again:  # the next epoch begins with a restart: it may be repaired by then
+            return
         message = (
             f"codebook collapse: {where} uses {size - book['dead']:.0f} of {size} codes, perplexity "
-            f"{book['perplexity']:.1f}; try --quantization.restart_dead_codes=true, or init: kmeans in its quantizer"
+            f"{book['perplexity']:.1f} (evenness below health.collapse_below={self.collapse_below}); "
         )
+        if restarts:
+            message += "restarts have not repaired it: try init: kmeans in its quantizer, or fewer codes"
+        else:
+            message += "try --quantization.restart_dead_codes=true, or init: kmeans in its quantizer"
         if self.fail_on_collapse:
             self._failed = message
         elif where not in self._told:

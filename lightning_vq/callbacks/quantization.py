@@ -44,6 +44,9 @@ class QuantizationCallback(Callback):
     ) -> None:
         self.quantizers, self.omega_q, self.beta = dict(quantizers or {}), omega_q, beta
         self.warmup_epochs, self.restart_dead_codes = warmup_epochs, restart_dead_codes
+        for key, value in (("omega_q", omega_q), ("beta", beta or 0.0), ("warmup_epochs", warmup_epochs)):
+            if not value >= 0:
+                raise UserError(f"quantization.{key} is {value}; it must not be negative")
         self._begun = -1  # the last epoch whose start was seen to: a run resumed within it does not do so again
 
     def check(self, dim: int, epochs: int | None = None) -> None:
@@ -55,7 +58,7 @@ class QuantizationCallback(Callback):
         """
         with torch.device("meta"):
             for vocab, factory in self.quantizers.items():
-                quantizer = factory(1 << 40, dim)
+                quantizer = _made(vocab, factory, 1 << 40, dim)
                 if not quantizer.waits:
                     continue
                 what = f"quantization.quantizers.{vocab}: {type(quantizer).__name__} starts from a trained table"
@@ -86,7 +89,7 @@ class QuantizationCallback(Callback):
             for name, spec in module.specs.items():
                 if spec.vocab == vocab and spec.quantizable and name not in module.quantizers:
                     with torch.device("meta"):
-                        described = describe(factory(module.facts.rows[vocab], spec.dim))
+                        described = describe(_made(vocab, factory, module.facts.rows[vocab], spec.dim))
                     module.attach(name, described)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -160,3 +163,10 @@ class QuantizationCallback(Callback):
                     share = self.omega_q / len(names) * value
                     terms[term] = terms[term] + share if term in terms else share
         return terms
+
+
+def _made(vocab: str, factory: Callable[[int, int], Quantizer], rows: int, dim: int) -> Quantizer:
+    try:
+        return factory(rows, dim)
+    except UserError as error:
+        raise UserError(f"quantization.quantizers.{vocab}: {error}") from None

@@ -49,6 +49,17 @@ def test_restarts_repair_it_within_an_epoch(tmp_path: Path) -> None:
     assert codes_used(module)["item"][0][0] == round(12 * used[3])
 
 
+def test_a_collapse_that_restarts_repair_does_not_stop_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    history = History(tmp_path)
+    callbacks = [Collapse(1), CodebookHealth(fail_on_collapse=True), history]
+    trained(BPRMF(), {"item": TREE}, epochs=4, callbacks=callbacks, restart_dead_codes=True)
+    assert history.rows[1]["codes/item/level1/dead"] == 11
+    assert len(history.rows) == 4
+    assert "collapse" not in caplog.text
+
+
 def test_without_restarts_it_stays_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     history = History(tmp_path)
     trained(BPRMF(), {"item": TREE}, epochs=4, callbacks=[Collapse(1), CodebookHealth(), history])

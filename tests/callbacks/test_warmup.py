@@ -135,6 +135,10 @@ def test_a_start_that_cannot_come_is_refused_before_data_loads() -> None:
         QuantizationCallback({"item": KMEANS}, warmup_epochs=0).check(64)
     with pytest.raises(UserError, match="max_epochs=2"):
         QuantizationCallback({"item": KMEANS}, warmup_epochs=2).check(64, epochs=2)
+    with pytest.raises(UserError, match=r"quantizers\.item: 7 subspaces do not divide"):
+        QuantizationCallback({"item": partial(DPQ, subspaces=7)}).check(64)
+    with pytest.raises(UserError, match=r"quantization\.beta is -1"):
+        QuantizationCallback(beta=-1.0)
     QuantizationCallback({"item": KMEANS}, warmup_epochs=2).check(64, epochs=3)
     QuantizationCallback({"item": partial(Cascaded, codebook_sizes=[9])}, warmup_epochs=0).check(64, epochs=1)
 
