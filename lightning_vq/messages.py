@@ -40,8 +40,9 @@ def one_line(message: str, parser: ArgumentParser) -> str:
         text = f"{head[1] if head else 'config'}: {missing[1]} has no class {missing[2]!r}{nearest(missing[2], names)}"
     needs = re.search(r"the following arguments are required: ([\w, ]+)", text)
     if head and needs:
-        text = f"{head[1]}: a class there needs init_args: {needs[1].strip()} (or its name is not that of one in the config)"
-    elif needs or "arguments are required" in text:
+        missing_arguments = needs[1].strip()
+        text = f"{head[1]}: a class there needs init_args: {missing_arguments} (is its name one of the config's?)"
+    elif "arguments are required" in text:
         text += " (give --config FILE, or --run DIR)"
     return text if len(text) < 500 else text[:500] + " ..."
 
