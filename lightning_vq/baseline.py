@@ -6,10 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 from lightning_vq.errors import UserError
-from lightning_vq.runs import HANDED_DOWN, QUIET
+from lightning_vq.runs import HANDED_DOWN, QUIET, read_yaml
 
 DISTRIBUTED_VARIABLES = (
     "LOCAL_", "NODE_RANK", "RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "PL_GLOBAL_SEED",
@@ -31,7 +29,7 @@ def train_baseline(run: Path) -> Path:
     command = [sys.executable, "-m", "lightning_vq", "fit"]
     if (base / "last.ckpt").is_file():
         # What a run may be gone on with otherwise than it was begun: the base gets the same.
-        config = yaml.safe_load((run / "config.yaml").read_text())
+        config = read_yaml(run / "config.yaml")
         epochs, patience = config["trainer"]["max_epochs"], config["patience"]
         command += ["--run", str(base), f"--trainer.max_epochs={epochs}"]
         command += [f"--patience={'null' if patience is None else patience}"]

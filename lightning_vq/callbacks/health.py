@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 from lightning_vq.quantizers.usage import collisions, evenness, usage
@@ -62,7 +63,8 @@ class CodebookHealth(Callback):
             evenly = [evenness(book["perplexity"], size) for book, size in books]
             if min(evenly) < self.collapse_below:
                 i = evenly.index(min(evenly))
-                restarts = any(getattr(c, "restart_dead_codes", False) for c in trainer.callbacks)  # type: ignore[attr-defined]
+                callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+                restarts = any(isinstance(c, QuantizationCallback) and c.restart_dead_codes for c in callbacks)
                 where = f"{name} level {i + 1}" if len(books) <= MOST_LEVELS else name
                 self._collapsed(where, *books[i], restarts, again=name in self._low)
                 self._low.add(name)

@@ -26,11 +26,7 @@ class Quantizer(nn.Module, ABC):
     rows: int
     dim: int
     active: bool = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether `start` needs a table that has been trained for a while (k-means, SVD, ranges)."""
-        return False
+    waits: bool = False  # `start` needs a table that has been trained for a while (k-means, SVD)
 
     @property
     @abstractmethod

@@ -79,16 +79,13 @@ class Cascaded(Quantizer):
             raise UserError(f"codebook_sizes {sizes}: level 1 must have fewer codes than the table has rows ({rows})")
         self.rows, self.dim, self.alpha, self.fusion = rows, dim, alpha, fusion
         self.gradient, self.loss_reduction, self.init, self.learning = gradient, loss_reduction, init, learning
+        self.waits = init in WAITS
         self.codebooks = nn.ModuleList(Codebook(k, dim, init=init, learning=learning) for k in sizes)
         self.project = nn.Linear(len(sizes) * dim, dim, bias=False) if fusion == "concat" else None
 
     @property
     def codebook_sizes(self) -> list[int]:
         return [level.codes for level in self.codebooks]  # type: ignore[misc]
-
-    @property
-    def waits(self) -> bool:
-        return self.init in WAITS
 
     def books(self) -> list[Tensor]:
         """Return the codes (K_i, D) of every level."""

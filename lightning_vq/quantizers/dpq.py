@@ -59,15 +59,12 @@ class DPQ(Quantizer):
             raise UserError(f"init {init!r} needs as many rows as centroids; there are {rows} and {centroids}")
         self.rows, self.dim, self.subspaces, self.centroids = rows, dim, subspaces, centroids
         self.gradient, self.init, self.learning = gradient, init, learning
+        self.waits = init in WAITS
         self.codebook = Codebook(centroids, dim, subspaces=subspaces, init=init, learning=learning)
 
     @property
     def codebook_sizes(self) -> list[int]:
         return [self.centroids] * self.subspaces
-
-    @property
-    def waits(self) -> bool:
-        return self.init in WAITS
 
     def start(self, table: Table) -> None:
         self.codebook.start(table.weight)

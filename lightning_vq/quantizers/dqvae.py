@@ -42,6 +42,7 @@ class DQVAE(Quantizer):
     """
 
     default_beta: ClassVar[float] = 0.25
+    waits = True
     mean: Tensor
     rotation: Tensor
     spread: Tensor
@@ -73,10 +74,6 @@ class DQVAE(Quantizer):
     @property
     def codebook_sizes(self) -> list[int]:
         return [self.codes] * self.groups
-
-    @property
-    def waits(self) -> bool:
-        return True
 
     @torch.no_grad()
     def start(self, table: Table) -> None:

@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 Estimator = Literal["straight_through", "codebook", "both", "rotation"]
-
-
 SHORT = 1e-6  # |e| below which a rotation from e is noise, and |c| / |e| without bound
 
 

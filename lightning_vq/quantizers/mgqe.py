@@ -75,6 +75,7 @@ class MGQE(Quantizer):
         self.rows, self.dim, self.shared = rows, dim, shared
         self.shares, self.centroids, self.subspaces = list(shares), list(centroids), list(subspaces)
         self.gradient, self.init, self.learning = gradient, init, learning
+        self.waits = init in WAITS
         tiers = range(1 if shared else len(self.shares))
         self.codebooks = nn.ModuleList(
             Codebook(centroids[t], dim, subspaces=subspaces[t], init=init, learning=learning) for t in tiers
@@ -89,10 +90,6 @@ class MGQE(Quantizer):
     def codebook_sizes(self) -> list[int]:
         most = max(self.subspaces)
         return [max(k for k, s in zip(self.centroids, self.subspaces) if s > i) for i in range(most)]
-
-    @property
-    def waits(self) -> bool:
-        return self.init in WAITS
 
     def sizes(self) -> list[int]:
         """Return how many entities each tier has; the tail takes what rounding leaves."""

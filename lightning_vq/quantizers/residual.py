@@ -60,15 +60,12 @@ class Residual(Quantizer):
             raise UserError(f"codebook_sizes {sizes}: at least one level, each of 1 to {rows - 1} codes ({rows} rows)")
         self.rows, self.dim, self.alpha = rows, dim, alpha
         self.gradient, self.init, self.learning = gradient, init, learning
+        self.waits = init in WAITS
         self.codebooks = nn.ModuleList(Codebook(k, dim, init=init, learning=learning) for k in sizes)
 
     @property
     def codebook_sizes(self) -> list[int]:
         return [level.codes for level in self.codebooks]  # type: ignore[misc]
-
-    @property
-    def waits(self) -> bool:
-        return self.init in WAITS
 
     @torch.no_grad()
     def start(self, table: Table) -> None:

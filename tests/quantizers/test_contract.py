@@ -126,7 +126,8 @@ def test_nan_and_infinity_are_refused(name: str, poison: float) -> None:
     for call in (quantizer, quantizer.encode):
         with pytest.raises(UserError, match="NaN or infinity"):
             call(bad, ids)
-    for parameter in quantizer.parameters():
+    parameter = next(quantizer.parameters(), None)
+    if parameter is not None:
         before = parameter.detach().clone()
         with torch.no_grad():
             parameter.view(-1)[0] = poison
@@ -134,16 +135,13 @@ def test_nan_and_infinity_are_refused(name: str, poison: float) -> None:
             quantizer(table, ids)
         with torch.no_grad():
             parameter.copy_(before)
-        break
     with pytest.raises(UserError, match="NaN or infinity"):
         quantizer.start(Table(bad, counts=torch.ones(ROWS)))
 
 
-@CODED
+@pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in ("lowrank", "scalar")])  # these have no losses
 def test_gradients_reach_table_and_codebooks(name: str) -> None:
     quantizer, table = started(name)
-    if name == "scalar":
-        pytest.skip("its grid is fixed")
     ids = torch.arange(ROWS)
     leaf = table.clone().requires_grad_()
     got = quantizer(leaf, ids)
