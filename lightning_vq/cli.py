@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +25,8 @@ from lightning_vq.callbacks.history import History, read_history
 from lightning_vq.callbacks.interrupt import Interrupt
 from lightning_vq.callbacks.predictions import Predictions
 from lightning_vq.callbacks.quantization import QuantizationCallback
+from lightning_vq.callbacks.trial import TrialReports
+from lightning_vq.callbacks.wandb_run import WandbRun
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw
@@ -33,11 +34,9 @@ from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
-from lightning_vq.runs import HANDED_DOWN, QUIET, new_run_folder, read_yaml, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, read_yaml, write_json
 from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
-
-STARTED = time.time()
 
 
 class Parser(LightningArgumentParser):
@@ -48,22 +47,24 @@ class Parser(LightningArgumentParser):
 
 
 class CLI(LightningCLI):
-    """Five config sections beside Lightning's: quantization, health, monitor, patience, baseline."""
+    """Six config sections beside Lightning's: quantization, health, wandb, monitor, patience, baseline."""
 
     model: Recommender
     datamodule: CollaborativeData
     trainer: Trainer
 
-    def __init__(self, args: list[str], config_name: str, run: Path | None) -> None:
+    def __init__(self, args: list[str], config_name: str, run: Path | None, started: float) -> None:
         """Parse and run.
 
         Args:
             args: verb and options.
             config_name: names the run folder of a new run.
             run: folder of a run to go on with; None makes a new one.
+            started: time.time() of the start of the command.
         """
+        self.pruned = False
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-        self.config_name, self.run_folder = config_name, run
+        self.config_name, self.run_folder, self.started = config_name, run, started
         super().__init__(
             Recommender,
             CollaborativeData,
@@ -83,6 +84,7 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(QuantizationCallback, "quantization")
         parser.add_lightning_class_args(CodebookHealth, "health")
+        parser.add_lightning_class_args(WandbRun, "wandb")
         run = "A run folder, in place of --config and --ckpt_path: its config, and its last or best checkpoint."
         parser.add_argument("--run", type=str | None, default=None, help=run)  # `main` has put these in its place
         parser.add_argument(
@@ -114,14 +116,10 @@ class CLI(LightningCLI):
             raise UserError(one_line(str(error), self._parser(self.subcommand))) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        quantization: QuantizationCallback = self._get(self.config_init, "quantization")
-        epochs = self._get(self.config, "trainer")["max_epochs"] if self.subcommand == "fit" else None
-        quantization.check(self.model.backbone.dim, epochs)
-        monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
+        quantization, monitor, patience = self.checked()
         if self.run_folder is not None:
             self._refuse_other_model()
         if self.subcommand == "fit":
-            self._check_training(monitor, patience)
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
         health: CodebookHealth = self._get(self.config_init, "health")
@@ -131,8 +129,11 @@ class CLI(LightningCLI):
             self.history = History(self.run_folder)
             text = self._parser("fit").dump(self._to_save(), skip_none=False)
             seed = self._get(self.config, "seed_everything")
-            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed, STARTED)
-            callbacks += [self.history, self.artifacts, self.interrupt]
+            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed, self.started)
+            self.wandb: WandbRun = self._get(self.config_init, "wandb")
+            callbacks += [self.history, self.artifacts, self.interrupt, self.wandb]
+            if TRIAL in os.environ:
+                callbacks.append(TrialReports(self.artifacts, monitor, os.environ[TRIAL]))
             if patience is not None:
                 callbacks.append(Patience(monitor, patience))
             callbacks += [BestCheckpoint(self.run_folder, monitor), LastCheckpoint(self.run_folder)]
@@ -141,6 +142,16 @@ class CLI(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config["enable_checkpointing"] = self.subcommand == "fit"
         return self._instantiate_trainer(config, callbacks)  # type: ignore[return-value]
+
+    def checked(self) -> tuple[QuantizationCallback, str, int | None]:
+        """Return quantization, monitor and patience, once all that needs no data has been checked."""
+        quantization: QuantizationCallback = self._get(self.config_init, "quantization")
+        epochs = self._get(self.config, "trainer")["max_epochs"] if self.subcommand == "fit" else None
+        quantization.check(self.model.backbone.dim, epochs)
+        monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
+        if self.subcommand == "fit":
+            self._check_training(monitor, patience)
+        return quantization, monitor, patience
 
     def _check_training(self, monitor: str, patience: int | None) -> None:
         trainer = self._get(self.config, "trainer")
@@ -195,6 +206,10 @@ class CLI(LightningCLI):
             raise
         if not self.trainer.is_global_zero:
             return
+        assert isinstance(self.model, CollaborativeFiltering)
+        self.wandb.finish(self.trainer, self.model, folder)
+        if self.pruned:
+            return
         wanted = self._get(self.config, "baseline") and self.model.quantizers
         base = train_baseline(folder) if wanted else None
         rows = read_history(base) if base else None
@@ -211,7 +226,12 @@ class CLI(LightningCLI):
         self.trainer.fit(**options)
         if self.interrupt.asked:  # in the very last block: training has ended by itself
             raise KeyboardInterrupt
-        folder = Path(self.trainer.strategy.broadcast(str(folder)))  # torchrun's ranks each chose one
+        pruned = TRIAL in os.environ and self.artifacts.unfinished() == "pruned"
+        # Rank 0 knows: torchrun's ranks each chose a folder.
+        told, self.pruned = self.trainer.strategy.broadcast((str(folder), pruned))
+        folder = Path(told)
+        if self.pruned:
+            return folder
         if not self.history.rows and (folder / "last.ckpt").is_file():
             # The ranks of ddp_fork and ddp_spawn are gone; what they recorded is in their checkpoint.
             states = torch.load(folder / "last.ckpt", weights_only=True, mmap=True)["callbacks"]
@@ -286,8 +306,13 @@ class CLI(LightningCLI):
             print(f"Written: {self.run_folder / 'recommendations.parquet'}")
 
 
-def main(arguments: list[str]) -> None:
-    """Run a Trainer verb; `--run DIR` stands for that folder's config and checkpoint."""
+def main(arguments: list[str], started: float) -> None:
+    """Run a Trainer verb; `--run DIR` stands for that folder's config and checkpoint.
+
+    Args:
+        arguments: the verb and its options.
+        started: time.time() of the start of the command.
+    """
     quieten()
     verb = arguments[0]
     rest, run = with_run(verb, arguments[1:])
@@ -296,7 +321,7 @@ def main(arguments: list[str]) -> None:
     for name in names:
         read_yaml(Path(name))
     try:
-        CLI([verb, *rest], Path(names[0]).stem if names else "run", run)
+        CLI([verb, *rest], Path(names[0]).stem if names else "run", run, started)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
     except ProcessRaisedException as error:  # of a rank that was forked or spawned

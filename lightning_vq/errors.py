@@ -1,6 +1,8 @@
 """The one exception for what a user can mend: its text is all she sees, and the command exits with status 2."""
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -19,3 +21,18 @@ def nearest(word: str, options: Iterable[str]) -> str:
     names = sorted(set(options))
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(names)}"
+
+
+def exit_status(work: Callable[[], None]) -> int:
+    """Do a command's work and return its exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    try:
+        work()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -15,6 +15,7 @@ import yaml
 from lightning_vq.errors import UserError
 
 HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the folder, for those it starts
+TRIAL = "LIGHTNING_VQ_TRIAL"  # set by a sweep for its trials: the file descriptors that lead to it
 QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 

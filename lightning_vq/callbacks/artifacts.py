@@ -50,7 +50,17 @@ class Artifacts(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and self.history.rows:
-            write_json(self.folder / "metrics.json", {"state": "stopped", **self._training(pl_module, None)})
+            self.write_unfinished("stopped", pl_module)
+
+    def write_unfinished(self, state: str, module: LightningModule) -> None:
+        """Write what there is to say of a run that ended before its test."""
+        write_json(self.folder / "metrics.json", {"state": state, **self._training(module, None)})
+
+    def unfinished(self) -> str | None:
+        """Return the state of a run that ended before its test."""
+        path = self.folder / "metrics.json"
+        state = read_json(path)["state"] if path.is_file() else "finished"
+        return None if state == "finished" else state
 
     def _training(self, module: LightningModule, epoch: int | None) -> dict[str, Any]:
         validated = [row for row in self.history.rows if self.monitor in row]
@@ -90,6 +100,7 @@ class Artifacts(Callback):
         summary = {"state": "finished", **self._training(module, epoch), "test": test}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
+        summary["bytes"] = sum(-(-bits // 8) for bits in served_bits(module).values())
         summary["recovery"] = {}
         trees = write_trees(self.folder, module)
         for table in summary["codes"]:
@@ -104,6 +115,15 @@ class Artifacts(Callback):
         summary["seconds"] = time.time() - self.started
         write_json(self.folder / "metrics.json", summary)
         return summary
+
+
+def served_bits(module: CollaborativeFiltering) -> dict[str, int]:
+    """Return the bits of every id table as it is served: float32 rows, or what stands in their place.
+
+    A category tree adds none: its codes' vectors are added to the rows once.
+    """
+    full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in module.specs.items()}  # type: ignore[union-attr]
+    return full | {name: table_bits(module, name)[1] for name, q in module.quantizers.items() if q.replaces}
 
 
 def table_bits(module: CollaborativeFiltering, name: str) -> tuple[int, int]:

@@ -1,0 +1,79 @@
+"""The warm process of a sweep, from which its checks and one-device trials are forked.
+
+Nothing here imports torch: the process that holds the study stays light, and only forks of the warm one are heavy.
+"""
+
+import multiprocessing as mp
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning_vq.errors import UserError
+
+FORKSERVER = mp.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["lightning_vq.sweep.warm"])
+
+
+class Found(NamedTuple):
+    """What the base config of a sweep says."""
+
+    devices: list[str]  # names that CUDA_VISIBLE_DEVICES takes; none on the CPU
+    epochs: int  # trainer.max_epochs
+    forks: bool  # ranks are forked by Lightning rather than started as commands
+    baseline: bool
+
+
+def rehearsed(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
+    """Return what a fit with these options would find, once it and each of its variants have been checked.
+
+    Args:
+        base: options of `fit`.
+        variants: (what it is, further options).
+
+    Raises:
+        UserError: one of them cannot be trained.
+    """
+    ours, theirs = mp.Pipe(duplex=False)
+    process = FORKSERVER.Process(target=_check, args=(base, variants, theirs))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the check of the base config died with status {process.exitcode}") from None
+    process.join()
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return Found(*answer)
+
+
+def begin_fit(
+    arguments: list[str], environment: dict[str, str], log: Path, reports: Connection, lifeline: Connection
+) -> mp.process.BaseProcess:
+    """Return the process of a fit, forked from the warm one.
+
+    Args:
+        arguments: options of `fit`.
+        environment: all of it.
+        log: file that its output is added to.
+        reports: its end of the connection that it reports on.
+        lifeline: connection that ends with this process, and the fit with it.
+    """
+    process = FORKSERVER.Process(target=_fit, args=(arguments, environment, log, reports, lifeline))
+    process.start()
+    return process
+
+
+def _fit(
+    arguments: list[str], environment: dict[str, str], log: Path, reports: Connection, lifeline: Connection
+) -> None:
+    from lightning_vq.sweep import warm  # imported already where this runs
+
+    warm.fit(arguments, environment, log, reports, lifeline)
+
+
+def _check(base: list[str], variants: list[tuple[str, list[str]]], found: Connection) -> None:
+    from lightning_vq.sweep import warm
+
+    warm.check(base, variants, found)

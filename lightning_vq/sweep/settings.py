@@ -1,0 +1,134 @@
+"""What a sweep's YAML may say, and reading it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from jsonargparse import ActionYesNo, ArgumentParser, lazy_instance
+from optuna.pruners import BasePruner, MedianPruner
+from optuna.samplers import BaseSampler, GridSampler, TPESampler
+
+from lightning_vq.errors import UserError
+from lightning_vq.messages import one_line
+from lightning_vq.runs import read_yaml
+
+FIXED_BY_US = ("baseline", "trainer.devices", "seed_everything", "monitor")  # set for every trial by other settings
+
+
+class Grid(GridSampler):
+    """Optuna's GridSampler over the sweep's own space.
+
+    Args:
+        seed: of the order in which the grid is walked.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__({}, seed)
+        self.over: Callable[[dict[str, Any]], GridSampler] = lambda space: GridSampler(space, seed)
+
+
+@dataclass
+class Settings:
+    """A study.
+
+    Args:
+        base: config files of the fit that every trial is, layered left to right.
+        space: what is varied, by dotted key: {low, high, log, step}, {choices: [...]}, or codebook sizes from
+            {depth, first, last}, each of them one of the two before; `keys` sets several keys to the same value.
+        objectives: metric of the best epoch -> maximize or minimize. The first chooses a trial's best epoch. Besides
+            val/... there are bytes (of the id tables as served) and train_seconds.
+        fixed: dotted key -> value, for every trial.
+        sampler: any of optuna.samplers, or lightning_vq.sweep.settings.Grid.
+        pruner: any of optuna.pruners; optuna.pruners.NopPruner stops no trial.
+        trials: number of them at which the study ends; retries of crashed ones come on top.
+        hours: after which no trial is begun any more.
+        parallel: trials at a time in this process.
+        devices: of each trial, by data parallel training if more than one.
+        seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first.
+        storage: URL of a database that several machines reach; null is a file, study.journal in the study's folder.
+        root: the study's folder is <root>/runs/sweeps/<name>.
+        name: of the study; null is the name of the sweep's file.
+    """
+
+    base: list[str]
+    space: dict[str, Any]
+    objectives: dict[str, Literal["maximize", "minimize"]]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    sampler: BaseSampler = lazy_instance(TPESampler, seed=0)  # noqa: RUF009
+    pruner: BasePruner = lazy_instance(MedianPruner, n_startup_trials=5, n_warmup_steps=5)  # noqa: RUF009
+    trials: int = 40
+    hours: float | None = None
+    parallel: int = 1
+    devices: int = 1
+    seeds: list[int] = field(default_factory=lambda: [0])
+    storage: str | None = None
+    root: str = "."
+    name: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.root) / "runs" / "sweeps" / str(self.name)
+
+    def check(self) -> None:
+        """Refuse what no parser can.
+
+        Raises:
+            UserError: a number out of range, an objective that is no validation metric, a key given twice.
+        """
+        for key in ("trials", "parallel", "devices"):
+            if getattr(self, key) < 1:
+                raise UserError(f"{key} is {getattr(self, key)}; it must be at least 1")
+        if self.hours is not None and self.hours <= 0:
+            raise UserError(f"hours is {self.hours}; it must be positive, or null for no limit")
+        for key in ("base", "space", "objectives", "seeds"):
+            if not getattr(self, key):
+                raise UserError(f"{key} is empty")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"seeds {self.seeds} holds one twice")
+        for name in self.objectives:
+            if not name.startswith("val/") and name not in ("bytes", "train_seconds"):
+                hint = " (test metrics choose nothing)" if name.startswith("test/") else ""
+                raise UserError(f"objective {name!r} is none of val/..., bytes, train_seconds{hint}")
+        if not next(iter(self.objectives)).startswith("val/"):
+            raise UserError("the first objective chooses each trial's best epoch, so it must be a val/... metric")
+        for key in self.fixed:
+            if key in FIXED_BY_US:
+                raise UserError(f"fixed: {key} is not given here: see baseline, devices, seeds, objectives")
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(one_line(message, self))
+
+
+def read_settings(arguments: list[str]) -> tuple[Settings, bool]:
+    """Return the settings of a command line, and whether it goes on with a study.
+
+    Raises:
+        UserError: with the key and the nearest right one.
+    """
+    parser = _Parser(
+        prog="python -m lightning_vq sweep",
+        description="Run or join a study: python -m lightning_vq sweep --config sweeps/cove_lgcn_codebooks.yaml",
+        allow_abbrev=False,
+        default_env=False,
+    )
+    parser.add_argument("--config", action="config", help="File of the settings below.")
+    parser.add_argument("--resume", action=ActionYesNo, default=False, help="Go on with a study that is there.")
+    parser.add_class_arguments(Settings, as_group=False)
+    files = [b for a, b in pairwise(arguments) if a == "--config"]
+    files += [a.partition("=")[2] for a in arguments if a.startswith("--config=")]
+    for file in files:
+        read_yaml(Path(file))
+    parsed = parser.parse_args(arguments)
+    made = parser.instantiate_classes(parsed)
+    values = {key: made[key] for key in Settings.__dataclass_fields__}
+    settings = Settings(**values)
+    if settings.name is None:
+        if not files:
+            raise UserError("sweep needs --config FILE, for instance sweeps/cove_lgcn_codebooks.yaml")
+        settings.name = Path(files[-1]).stem
+    settings.check()
+    return settings, bool(made["resume"])

@@ -1,0 +1,237 @@
+"""The study: opening, joining, resuming it; who works on it; what becomes of trials that nobody runs any more."""
+
+import hashlib
+import json
+import os
+import socket
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from lightning_vq.errors import UserError
+from lightning_vq.runs import read_yaml
+from lightning_vq.sweep.settings import Grid, Settings
+from lightning_vq.sweep.space import Parameter
+
+BEAT_SECONDS = 20.0
+SILENT_SECONDS = 120.0  # a worker of another machine that has not been heard of for so long is dead
+MOST_CRASHES = 2  # of one trial: it is tried again once
+SURPLUS, REQUEUED, CRASHES, WORKER, BEAT = "surplus", "requeued", "crashes", "worker", "beat of "
+
+
+class Study(optuna.Study):
+    """An Optuna study driven by ask and tell. Samplers that have seen it all say so by `stop`."""
+
+    exhausted = False
+
+    def stop(self) -> None:
+        """Begin no more trials."""
+        self.exhausted = True
+
+
+def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Study:
+    """Create the study of the settings, or join it where others work on it, or go on with it.
+
+    Raises:
+        UserError: it is there and nobody works on it, but resume is false; or it was begun with other settings; or
+            there is none to go on with; or its storage cannot be reached.
+    """
+    assert settings.name is not None
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message=".*PedAnova.*|.*region quantiles.*", category=UserWarning)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = _sampler(settings, space)
+    multi = len(settings.objectives) > 1
+    if multi and not isinstance(settings.pruner, optuna.pruners.NopPruner):
+        raise UserError("Optuna prunes no study of several objectives: set pruner: optuna.pruners.NopPruner")
+    storage = _storage(settings)
+    meant = _identity(settings)
+    names = [study.study_name for study in storage.get_all_studies()]
+    fresh = settings.name not in names
+    if fresh and resume:
+        raise UserError(f"there is no study {settings.name!r} in {_where(settings)} to go on with")
+    if fresh:
+        directions = [optuna.study.StudyDirection[how.upper()] for how in settings.objectives.values()]
+        try:
+            created = storage.create_new_study(directions, settings.name)
+            storage.set_study_user_attr(created, "settings", meant)
+        except DuplicatedStudyError:  # another process was faster: this one joins
+            fresh = False
+    study = Study(settings.name, storage, sampler, settings.pruner)
+    if fresh:
+        return study
+    before = _settled(study)
+    changed = [key for key in meant if before.get(key) != meant[key]]
+    if changed:
+        raise UserError(f"study {settings.name!r} was begun with another {changed[0]}; for a new one give --name OTHER")
+    if not resume and study.trials and not living(study):
+        done = sum(trial.state.is_finished() for trial in counted(study))
+        raise UserError(
+            f"study {settings.name!r} is there already, with {done} finished trials, and nobody works on it; "
+            "--resume goes on with it, --name OTHER begins another"
+        )
+    study.exhausted = isinstance(sampler, GridSampler) and sampler.is_exhausted(study)
+    sampler.reseed_rng()  # the seed would propose once more what the first process has proposed
+    return study
+
+
+def _settled(study: Study) -> dict[str, Any]:
+    for _ in range(50):
+        if "settings" in study.user_attrs:
+            break
+        time.sleep(0.1)  # its creator is about to write them
+    return dict(study.user_attrs.get("settings", {}))
+
+
+def _identity(settings: Settings) -> dict[str, Any]:
+    """Return what all workers on a study must agree on."""
+    text = json.dumps([read_yaml(Path(file)) for file in settings.base], sort_keys=True)
+    base = {"files": settings.base, "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    return {"base": base} | {key: getattr(settings, key) for key in ("space", "objectives", "fixed", "seeds")}
+
+
+def _where(settings: Settings) -> str:
+    return settings.storage or str(settings.folder / "study.journal")
+
+
+def _storage(settings: Settings) -> BaseStorage:
+    if settings.storage is None:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(settings.folder / "study.journal")))
+    try:
+        return RDBStorage(settings.storage)
+    except Exception as error:  # SQLAlchemy has a dozen for an address that leads nowhere
+        raise UserError(f"storage {settings.storage!r} cannot be opened: {str(error).splitlines()[0]}") from None
+
+
+def _sampler(settings: Settings, space: list[Parameter]) -> BaseSampler:
+    sampler = settings.sampler
+    if not isinstance(sampler, (Grid, BruteForceSampler)):
+        return sampler
+    grid: dict[str, Any] = {}
+    for parameter in space:
+        part = parameter.drawn.grid(parameter.name)
+        if part is None:
+            raise UserError(
+                f"space: {parameter.name!r} has no end of values, which {type(sampler).__name__} must try all of: "
+                "give choices, or a step without log"
+            )
+        grid |= part
+    return sampler.over(grid) if isinstance(sampler, Grid) else sampler
+
+
+# -- workers ----------------------------------------------------------------------------------------------------------
+
+
+def myself() -> str:
+    """Return this process's name as a worker: host, process, and when it began."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_began(os.getpid())}"
+
+
+def _began(process: int) -> str:
+    """Return when a process began, in clock ticks since boot, or "" where that is not told; numbers are used again."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def beat(study: Study) -> None:
+    """Say that this worker lives; to be called every BEAT_SECONDS."""
+    study.set_user_attr(BEAT + myself(), time.time())
+
+
+def farewell(study: Study) -> None:
+    """Say that this worker leaves."""
+    study.set_user_attr(BEAT + myself(), 0.0)
+
+
+def living(study: Study) -> set[str]:
+    """Return the workers on a study that are alive, this process left out."""
+    beats = {key.removeprefix(BEAT): at for key, at in study.user_attrs.items() if key.startswith(BEAT)}
+    return {worker for worker, at in beats.items() if worker != myself() and _alive(worker, at)}
+
+
+def _alive(worker: str, last: float) -> bool:
+    host, process, began = worker.rsplit("/", 2)
+    if not last:
+        return False
+    if host == socket.gethostname():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return _began(int(process)) == began
+    return time.time() - last < SILENT_SECONDS
+
+
+# -- trials -----------------------------------------------------------------------------------------------------------
+
+
+def counted(study: Study) -> list[FrozenTrial]:
+    """Return the trials that count against the budget: not those that were put back into the queue."""
+    trials = study.get_trials(deepcopy=False)
+    return [t for t in trials if not t.user_attrs.get(REQUEUED) and not t.user_attrs.get(SURPLUS)]
+
+
+def ask(study: Study, budget: int) -> Trial | None:
+    """Return the next trial to run, or None where none is left."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not waiting and (study.exhausted or len(counted(study)) >= budget):
+        return None
+    trial = study.ask()
+    trial.set_user_attr(WORKER, myself())
+    # Two workers that both saw room for one: trials are numbered, and whoever came second steps back.
+    if sum(t.number < trial.number for t in counted(study)) >= budget:
+        trial.set_user_attr(SURPLUS, True)
+        tell(study, trial.number, TrialState.FAIL)
+        return None
+    return trial
+
+
+def tell(study: Study, number: int, state: TrialState, values: list[float] | None = None) -> bool:
+    """Record the end of a trial; false if another worker has done so."""
+    try:
+        study.tell(number, values, state)
+    except (ValueError, UpdateFinishedTrialError):
+        if study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING:
+            raise
+        return False
+    return True
+
+
+def put_back(study: Study, trial: FrozenTrial) -> bool:
+    """End a trial as failed and queue its like, which goes on from the trial's last checkpoint."""
+    study._storage.set_trial_user_attr(trial._trial_id, REQUEUED, True)
+    if not tell(study, trial.number, TrialState.FAIL):
+        return False
+    again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+    trial.user_attrs.pop(REQUEUED, None)
+    again(study, trial)
+    return True
+
+
+def reclaim(study: Study) -> list[int]:
+    """Put back the trials that dead workers were running, and return their numbers."""
+    alive = living(study) | {myself()}
+    found = []
+    for trial in study.get_trials(deepcopy=True, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None:  # asked for a moment ago, or by a worker that died at once
+            began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+            dead = time.time() - began > SILENT_SECONDS
+        else:
+            dead = worker not in alive
+        if dead and put_back(study, trial):
+            found.append(trial.number)
+    return found

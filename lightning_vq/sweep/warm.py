@@ -1,0 +1,53 @@
+"""A process that has imported Lightning and waits to be forked: a trial that begins there begins at once.
+
+Preloaded by multiprocessing's forkserver. Nothing here may start a thread or touch a device: neither survives a fork.
+"""
+
+import logging
+import os
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401
+import plotly.graph_objects  # noqa: F401
+import torch._dynamo  # Adam imports it at its first step
+
+import lightning_vq.cli
+from lightning_vq.errors import UserError, exit_status
+from lightning_vq.runs import TRIAL
+from lightning_vq.sweep.rehearsal import rehearse
+
+
+def fit(
+    arguments: list[str], environment: dict[str, str], log: Path, reports: Connection, lifeline: Connection
+) -> None:
+    """Be the process of a `fit`, to its end; see processes.begin_fit."""
+    started = time.time()
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment, **{TRIAL: f"{reports.fileno()},{lifeline.fileno()}"})
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # the library has read the variable long ago
+    sys.argv = ["lightning_vq", "fit", *arguments]
+    status = exit_status(lambda: lightning_vq.cli.main(sys.argv[1:], started))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # not by way of multiprocessing's clean-up, which waits for threads that Lightning has left
+
+
+def check(base: list[str], variants: list[tuple[str, list[str]]], found: Connection) -> None:
+    """Send what `rehearse` returns, or the message of its UserError."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        found.send(tuple(rehearse(base, variants)))
+    except UserError as error:
+        found.send(str(error))
+    sys.stderr.flush()
+    os._exit(0)
