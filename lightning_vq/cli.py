@@ -207,7 +207,7 @@ class CLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         assert isinstance(self.model, CollaborativeFiltering)
-        self.wandb.finish(self.trainer, self.model, folder)
+        self.wandb.finish(self.trainer, self.model, self.datamodule, folder)
         if self.pruned:
             return
         wanted = self._get(self.config, "baseline") and self.model.quantizers

@@ -27,7 +27,9 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("Parser key", "key")
     option = re.search(r"Option '(\w+)' is not accepted", text)
     if option:
-        text = text.replace(option[0], f"unknown key {option[1]!r}{nearest(option[1], _constructor_names())}")
+        near = _near_key(option[1], parser)
+        near = near if near.startswith("; did") else nearest(option[1], _constructor_names())
+        text = text.replace(option[0], f"unknown key {option[1]!r}{near}")
     if "Dict must include a class_path" in text:
         text = f"{head[1] if head else 'config'}: an entry has no class_path; is its name spelt as in the config file?"
     missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text)

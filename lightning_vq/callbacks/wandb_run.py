@@ -62,12 +62,13 @@ class WandbRun(Callback):
         if run is not None:
             run.finish(exit_code=1)
 
-    def finish(self, trainer: Trainer, module: CollaborativeFiltering, folder: Path) -> None:
+    def finish(self, trainer: Trainer, module: CollaborativeFiltering, data: CollaborativeData, folder: Path) -> None:
         """End the W&B run of a run folder that is complete, or that a sweep has stopped early.
 
         Args:
             trainer: with or without a WandbLogger.
             module: at its best epoch.
+            data: that it was trained on.
             folder: of the run.
         """
         run = _run(trainer)
@@ -79,12 +80,13 @@ class WandbRun(Callback):
         run.summary.update({key: summary[key] for key in ("state", "epochs", "seconds", "bytes") if key in summary})
         if summary["state"] == "finished":
             run.summary.update({**summary["test"], "best_epoch": summary["best"]["epoch"]})
-            data = trainer.datamodule  # type: ignore[attr-defined]
-            if self.users and isinstance(data, CollaborativeData):
-                run.log({"recommendations": wandb.Table(**examples(module, data, self.users))})
+            shown: dict[str, Any] = {}
+            if self.users:
+                shown["recommendations"] = wandb.Table(**examples(module, data, self.users))
             pages = sorted((folder / "tree").glob("*.html")) if self.trees else []
-            for page in pages:
-                run.log({f"tree/{page.stem}": wandb.Html(str(page))})
+            shown |= {f"tree/{page.stem}": wandb.Html(str(page)) for page in pages}
+            if shown:
+                run.log(shown)
             artifact = wandb.Artifact(f"run-{run.id}", type="run", metadata={"version": summary["version"]})
             files = [folder / "config.yaml", folder / "metrics.json", *sorted((folder / "tree").glob("*.json"))]
             for path in [*files, folder / "best.ckpt"] if self.checkpoint else files:

@@ -2,12 +2,13 @@
 
 import sys
 import time
+from pathlib import Path
 
 import yaml
 from optuna.trial import TrialState
 
 from lightning_vq.errors import UserError
-from lightning_vq.runs import replacing
+from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices
 from lightning_vq.sweep.live import LiveTable, duration, shown
 from lightning_vq.sweep.loop import Worker
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> None:
     for parameter in space:
         for key in set(parameter.keys) & set(settings.fixed):
             raise UserError(f"space: {parameter.name!r} and fixed both set {key}")
+    base = [read_yaml(Path(file)) for file in settings.base]
     options = trial_options(settings)
     found = rehearsed(options, variants(space))
     wanted = settings.parallel * settings.devices
@@ -48,7 +50,8 @@ def main(arguments: list[str]) -> None:
         command = " ".join(["python -m lightning_vq sweep", *(a for a in arguments if a != "--resume"), "--resume"])
         print(f"Stopped: {done} of {settings.trials} trials are done. To go on: {command}", file=sys.stderr)
         raise
-    report(settings, study, found.baseline, time.time() - began)
+    baseline = [bool(config["baseline"]) for config in base if "baseline" in config]  # a trial has none, its best may
+    report(settings, study, baseline[-1:] == [True], time.time() - began)
 
 
 def trial_options(settings: Settings) -> list[str]:

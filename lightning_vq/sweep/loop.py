@@ -125,7 +125,7 @@ class Worker:
         for twin in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             if twin.user_attrs.get("options") == options:
                 for name, value in twin.user_attrs.items():
-                    if name in ("folder", "each_seed", "train_seconds"):
+                    if name in ("folder", "each_seed"):
                         trial.set_user_attr(name, value)
                 trial.set_user_attr("same_as", twin.number)
                 tell(self.study, trial.number, TrialState.COMPLETE, twin.values)
@@ -167,6 +167,9 @@ class Worker:
 
     def _record(self, one: Running, status: int) -> None:
         number, trial = one.trial.number, one.trial
+        if status == 0:
+            for name, seconds in one.spent().items():
+                trial.set_user_attr(name, seconds)
         if status == 0 and one.pruned:
             tell(self.study, number, TrialState.PRUNED)
         elif status == 0:
@@ -175,7 +178,6 @@ class Worker:
             except (OSError, KeyError) as error:
                 raise UserError(f"trial {number} has left no value of {error} in {one.folder}") from None
             trial.set_user_attr("each_seed", each)
-            trial.set_user_attr("train_seconds", one.train_seconds())
             tell(self.study, number, TrialState.COMPLETE, means)
         elif status == COMMAND_STATUS_USER:  # what it says would be said again
             trial.set_user_attr("reason", one.last_words())

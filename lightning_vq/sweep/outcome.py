@@ -78,6 +78,7 @@ def _summary(settings: Settings, study: Study, best: list[FrozenTrial], wall_sec
         "trials": {state.name.lower(): sum(t.state == state for t in trials) for state in TrialState},
         "wall_seconds": earlier + wall_seconds,
         "trial_seconds": sum(t.duration.total_seconds() for t in trials if t.duration),
+        **{name: sum(t.user_attrs.get(name, 0.0) for t in trials) for name in ("fit_seconds", "train_seconds")},
         "best": [
             {"trial": t.number, "values": t.values, "each_seed": t.user_attrs.get("each_seed"), "params": t.params,
              "folder": str(_run_folder(t, settings))}

@@ -20,7 +20,6 @@ class Found(NamedTuple):
     devices: list[str]  # names that CUDA_VISIBLE_DEVICES takes; none on the CPU
     epochs: int  # trainer.max_epochs
     forks: bool  # ranks are forked by Lightning rather than started as commands
-    baseline: bool
 
 
 def rehearsed(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:

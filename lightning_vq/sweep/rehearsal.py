@@ -44,8 +44,7 @@ class Rehearsal(CLI):
             named = os.environ.get("CUDA_VISIBLE_DEVICES")
             visible = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
         trainer = self._get(self.config, "trainer")
-        baseline = bool(self._get(self.config, "baseline"))
-        return Found(visible, trainer["max_epochs"], trainer["strategy"] == "ddp_fork", baseline)
+        return Found(visible, trainer["max_epochs"], trainer["strategy"] == "ddp_fork")
 
 
 def rehearse(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:

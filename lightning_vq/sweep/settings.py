@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from jsonargparse import ActionYesNo, ArgumentParser, lazy_instance
-from optuna.pruners import BasePruner, MedianPruner
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, TPESampler
 
 from lightning_vq.errors import UserError
@@ -41,7 +41,7 @@ class Settings:
             val/... there are bytes (of the id tables as served) and train_seconds.
         fixed: dotted key -> value, for every trial.
         sampler: any of optuna.samplers, or lightning_vq.sweep.settings.Grid.
-        pruner: any of optuna.pruners; optuna.pruners.NopPruner stops no trial.
+        pruner: any of optuna.pruners, such as optuna.pruners.MedianPruner; null stops no trial early.
         trials: number of them at which the study ends; retries of crashed ones come on top.
         hours: after which no trial is begun any more.
         parallel: trials at a time in this process.
@@ -57,7 +57,7 @@ class Settings:
     objectives: dict[str, Literal["maximize", "minimize"]]
     fixed: dict[str, Any] = field(default_factory=dict)
     sampler: BaseSampler = lazy_instance(TPESampler, seed=0)  # noqa: RUF009
-    pruner: BasePruner = lazy_instance(MedianPruner, n_startup_trials=5, n_warmup_steps=5)  # noqa: RUF009
+    pruner: BasePruner | None = None
     trials: int = 40
     hours: float | None = None
     parallel: int = 1
@@ -123,9 +123,12 @@ def read_settings(arguments: list[str]) -> tuple[Settings, bool]:
     for file in files:
         read_yaml(Path(file))
     parsed = parser.parse_args(arguments)
-    made = parser.instantiate_classes(parsed)
+    plain = parsed.as_dict()
+    for key in ("space", "fixed"):
+        parsed[key] = {}  # else classes that are named there would be made here
+    made = parser.instantiate(parsed)
     values = {key: made[key] for key in Settings.__dataclass_fields__}
-    settings = Settings(**values)
+    settings = Settings(**{**values, "space": plain["space"], "fixed": plain["fixed"]})
     if settings.name is None:
         if not files:
             raise UserError("sweep needs --config FILE, for instance sweeps/cove_lgcn_codebooks.yaml")

@@ -23,6 +23,7 @@ from lightning_vq.sweep.space import Parameter
 
 BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0  # a worker of another machine that has not been heard of for so long is dead
+STORAGE_TRIES = 4
 MOST_CRASHES = 2  # of one trial: it is tried again once
 SURPLUS, REQUEUED, CRASHES, WORKER, BEAT = "surplus", "requeued", "crashes", "worker", "beat of "
 
@@ -46,12 +47,14 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
     """
     assert settings.name is not None
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", message=".*PedAnova.*|.*region quantiles.*", category=UserWarning)
+    warnings.filterwarnings(
+        "ignore", message=".*(PedAnova|region quantiles|is already reported).*", category=UserWarning
+    )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = _sampler(settings, space)
     multi = len(settings.objectives) > 1
-    if multi and not isinstance(settings.pruner, optuna.pruners.NopPruner):
-        raise UserError("Optuna prunes no study of several objectives: set pruner: optuna.pruners.NopPruner")
+    if multi and settings.pruner is not None:
+        raise UserError("Optuna prunes no study of several objectives: set pruner: null")
     storage = _storage(settings)
     meant = _identity(settings)
     names = [study.study_name for study in storage.get_all_studies()]
@@ -65,7 +68,7 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
             storage.set_study_user_attr(created, "settings", meant)
         except DuplicatedStudyError:  # another process was faster: this one joins
             fresh = False
-    study = Study(settings.name, storage, sampler, settings.pruner)
+    study = Study(settings.name, storage, sampler, settings.pruner or optuna.pruners.NopPruner())
     if fresh:
         return study
     before = _settled(study)
@@ -106,10 +109,15 @@ def _storage(settings: Settings) -> BaseStorage:
     if settings.storage is None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(settings.folder / "study.journal")))
-    try:
-        return RDBStorage(settings.storage)
-    except Exception as error:  # SQLAlchemy has a dozen for an address that leads nowhere
-        raise UserError(f"storage {settings.storage!r} cannot be opened: {str(error).splitlines()[0]}") from None
+    for trial in range(STORAGE_TRIES):
+        try:
+            return RDBStorage(settings.storage)
+        except Exception as error:  # SQLAlchemy has a dozen for an address that leads nowhere
+            why = str(error).splitlines()[0]
+            if "already exists" not in why:  # else another worker has made the tables at this very moment
+                break
+            time.sleep(0.3 * (trial + 1))
+    raise UserError(f"storage {settings.storage!r} cannot be opened: {why}")
 
 
 def _sampler(settings: Settings, space: list[Parameter]) -> BaseSampler:

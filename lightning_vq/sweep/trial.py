@@ -148,9 +148,14 @@ class Running:
             each.append([float((summary["best"] if name.startswith("val/") else summary)[name]) for name in objectives])
         return [sum(column) / len(each) for column in zip(*each)], each
 
-    def train_seconds(self) -> float:
-        """Return the seconds of the finished fits from their first line to their last."""
-        return sum(read_json(run / "metrics.json")["seconds"] for run in self.done)
+    def spent(self) -> dict[str, float]:
+        """Return the seconds of the fits: all in, and of training alone."""
+        runs = [*self.done, self.run] if self.pruned else self.done
+        summaries = [read_json(run / "metrics.json") for run in runs]
+        return {
+            "fit_seconds": sum(summary["seconds"] for summary in summaries),
+            "train_seconds": sum(summary["train_seconds"] for summary in summaries),
+        }
 
     def last_words(self) -> str:
         """Return the last line that the fit has printed."""
