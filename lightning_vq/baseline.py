@@ -36,7 +36,8 @@ def train_baseline(run: Path) -> Path:
     else:
         command += ["--config", str(run / "config.yaml"), "--quantization.quantizers={}", "--baseline=false"]
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
-    child = subprocess.Popen(command, env={**environment, HANDED_DOWN: str(base), QUIET: "1"}, start_new_session=True)
+    environment |= {HANDED_DOWN: str(base), QUIET: "1", "WANDB_JOB_TYPE": "baseline"}
+    child = subprocess.Popen(command, env=environment, start_new_session=True)
     before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = child.wait()
