@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lightning_vq.sweep.settings import read_settings
+from lightning_vq.sweep.space import read_space
+
 README = Path("README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("python -m")]
@@ -19,6 +22,8 @@ LESS = {
     "predict": ["--trainer.enable_progress_bar=false"],
     "test": ["--trainer.enable_progress_bar=false"],
     "validate": ["--trainer.enable_progress_bar=false"],
+    "sweep": ["--trials=2"],
+    "dashboards": [],
 }
 SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
 
@@ -30,6 +35,10 @@ def test_there_are_commands_of_every_verb() -> None:
 def test_every_command_in_order(tmp_path: Path) -> None:
     root = Path.cwd()
     (tmp_path / "conf").symlink_to(root / "conf")
+    (tmp_path / "sweeps").mkdir()
+    for path in (root / "sweeps").glob("*.yaml"):  # a sweep has options of its own: its trials are made small here
+        less = "fixed: {trainer.max_epochs: 1, data.init_args.planted: " + SMALL.partition("=")[2] + ", "
+        (tmp_path / "sweeps" / path.name).write_text(path.read_text().replace("fixed: {trainer.max_epochs: 80, ", less))
     rows = [f"listener {u},track {(u * 7 + i * 13) % 97},{1000 * u + i}" for u in range(120) for i in range(8)]
     (tmp_path / "plays.csv").write_text("listener,track,played_at\n" + "\n".join(rows) + "\n")
     ran = 0
@@ -37,7 +46,7 @@ def test_every_command_in_order(tmp_path: Path) -> None:
         arguments = shlex.split(command)[3:]
         if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
             continue  # would download
-        if "plays.csv" in command or arguments[0] == "data" or "--run" in arguments:
+        if "plays.csv" in command or arguments[0] in ("data", "sweep", "dashboards") or "--run" in arguments:
             extra = [*LESS[arguments[0]]]
         else:
             extra = [*LESS[arguments[0]], *([] if "ml-100k" in command else [SMALL])]
@@ -54,6 +63,13 @@ def test_every_command_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
 def test_python(code: str) -> None:
     exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "yaml"])
+def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
+    (tmp_path / "told.yaml").write_text(text)
+    settings, _ = read_settings(["--config", str(tmp_path / "told.yaml")])
+    assert [parameter.name for parameter in read_space(settings.space)] == list(settings.space)
 
 
 def test_links_lead_somewhere() -> None:

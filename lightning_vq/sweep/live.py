@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_vq.sweep.settings import Settings
+from lightning_vq.sweep.space import short
 from lightning_vq.sweep.study import Study, counted
 from lightning_vq.sweep.trial import Running
 
@@ -96,8 +97,8 @@ class LiveTable:
         names = list(dict.fromkeys(name for trial in trials for name in trial.params))
         table = Table(title=f"study {self.settings.name}", title_justify="left")
         table.add_column("trial", justify="right")
-        for name in names:
-            table.add_column(".".join(name.split(".")[-2:]) if name.count(".") else name, justify="right")
+        for heading in short(names):
+            table.add_column(heading, justify="right")
         for heading in ("state", "epoch", " ".join(self.objectives), "best so far", "time"):
             table.add_column(heading, justify="right")
         here = {one.trial.number: one for one in running}
@@ -127,7 +128,7 @@ class LiveTable:
         done = [t for t in trials if t.state.is_finished()]
         text = f"{len(done)} of {self.settings.trials} trials done, {duration(time.time() - self._begun)} gone"
         lengths = [t.duration.total_seconds() for t in done if t.duration and "same_as" not in t.user_attrs]
-        if lengths:
+        if lengths and len(done) < self.settings.trials:
             active = max(self.settings.parallel, sum(t.state == TrialState.RUNNING for t in trials))
             left = (self.settings.trials - len(done)) * sum(lengths) / len(lengths) / active
             if self.settings.hours is not None:

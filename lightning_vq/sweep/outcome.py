@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import yaml
 from optuna.importance import get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 from lightning_vq.sweep.settings import Settings
+from lightning_vq.sweep.space import short
 from lightning_vq.sweep.study import Study, counted
 
 
@@ -92,7 +94,8 @@ def _figures(settings: Settings, study: Study) -> Iterator[Path]:
     import optuna.visualization as pages  # slow to import, needed once
     import optuna.visualization.matplotlib as pictures
 
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    drawn = _legible(study)
+    complete = drawn.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     names = list(settings.objectives)
     plots: list[tuple[str, Callable[..., Any], Callable[..., Any], dict[str, Any]]] = []
     both: tuple[Callable[..., Any], Callable[..., Any]]
@@ -101,7 +104,7 @@ def _figures(settings: Settings, study: Study) -> Iterator[Path]:
         # What makes an objective *good*: of several, Optuna takes low for good.
         good = None if len(names) == 1 else partial(_value, i, -1.0 if how == "maximize" else 1.0)
         suffix = "" if len(names) == 1 else f"_{name.replace('/', '_')}"
-        if len(complete) > 3 and _varied(complete) and any(get_param_importances(study, target=good).values()):
+        if len(complete) > 3 and _varied(complete) and any(get_param_importances(drawn, target=good).values()):
             both = (pages.plot_param_importances, pictures.plot_param_importances)
             plots.append((f"importance{suffix}", *both, {**one, "target": good}))
         if len(complete) > 1:
@@ -115,15 +118,32 @@ def _figures(settings: Settings, study: Study) -> Iterator[Path]:
     for name, page, picture, arguments in plots:
         path = settings.folder / "figures" / name
         with replacing(path.with_suffix(".html")) as temporary:
-            page(study, **arguments).write_html(temporary, include_plotlyjs=True)
+            page(drawn, **arguments).write_html(temporary, include_plotlyjs=True)
         yield path.with_suffix(".html")
         with replacing(path.with_suffix(".png")) as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            axes = picture(study, **arguments)
+            axes = picture(drawn, **arguments)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             figure.set_size_inches(9, 5)
             figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
         yield path.with_suffix(".png")
+
+
+def _legible(study: Study) -> optuna.Study:
+    """Return a copy with short names of parameters, without the trials that were run again under another number."""
+    copy = optuna.create_study(directions=study.directions)
+    trials = [trial for trial in counted(study) if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    shorter = dict(zip(names, short(names)))
+    for trial in trials:
+        copy.add_trial(
+            optuna.create_trial(
+                state=trial.state, values=trial.values, intermediate_values=trial.intermediate_values,
+                params={shorter[name]: value for name, value in trial.params.items()},
+                distributions={shorter[name]: kind for name, kind in trial.distributions.items()},
+            )
+        )  # fmt: skip
+    return copy
 
 
 def _value(objective: int, sign: float, trial: FrozenTrial) -> float:

@@ -111,6 +111,21 @@ def option(key: str, value: Any) -> str:
     return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
+def short(names: list[str]) -> list[str]:
+    """Return the shortest endings of dotted names that tell them apart.
+
+    >>> short(["model.init_args.lr", "sizes.first", "a.alpha", "b.alpha"])
+    ['lr', 'first', 'a.alpha', 'b.alpha']
+    """
+    found = []
+    for name in names:
+        parts = name.split(".")
+        endings = [".".join(parts[-i:]) for i in range(1, len(parts) + 1)]
+        alone = [e for e in endings if not any(n != name and f".{n}".endswith(f".{e}") for n in names)]
+        found.append((alone or [name])[0])
+    return found
+
+
 class Parameter(NamedTuple):
     """A named part of the space and the config keys that it sets."""
 
