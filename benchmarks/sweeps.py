@@ -56,15 +56,12 @@ def main() -> None:
             one["cold"] = timed([*FIT, "fit", "--config", "conf/cove_lgcn.yaml", *options])
         found.append(one)
     s = {name: statistics.median(one[name] for one in found) for name in found[0]}
-    ideal = s["fits"] / PARALLEL
+    ideal, cold = s["fits"] / PARALLEL, s["cold"] * TRIALS / PARALLEL
     print(f"{TRIALS} one-epoch trials, {PARALLEL} at a time, medians of {repeats}:")
     print(f"  command {s['wall']:.1f} s, of it the trials {s['loop']:.1f} s")
     print(f"  fits, all in, over {PARALLEL}: {ideal:.1f} s (training alone {s['train'] / PARALLEL:.1f} s)")
-    print(
-        f"  trials / fits over {PARALLEL}: {s['loop'] / ideal:.2f}; command / fits over {PARALLEL}: {s['wall'] / ideal:.2f}"
-    )
-    print(f"  a fit as a command {s['cold']:.1f} s; as many, {PARALLEL} at a time, would take "
-          f"{s['cold'] * TRIALS / PARALLEL:.0f} s: {s['cold'] * TRIALS / PARALLEL / s['wall']:.1f} times the sweep")  # fmt: skip
+    print(f"  over the fits: trials {s['loop'] / ideal:.2f} times, command {s['wall'] / ideal:.2f} times")
+    print(f"  as commands of {s['cold']:.1f} s each: {cold:.0f} s, {cold / s['wall']:.1f} times the sweep")
 
 
 if __name__ == "__main__":
