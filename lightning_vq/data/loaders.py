@@ -48,7 +48,7 @@ class BlockLoader:
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
         self.seed, self.rank, self.world = seed, rank, world
         self.epoch = epoch
-        self.position = 0  # blocks of this epoch that were handed out
+        self.position, self._resumed = 0, False  # blocks of this epoch that were handed out
         whole, rest = divmod(len(users), batch_size * world)
         self.batches = whole + (rest >= world)  # a rest smaller than the ranks would leave one with nothing
 
@@ -56,9 +56,11 @@ class BlockLoader:
         return -(-self.batches // self.block)
 
     def __iter__(self) -> Iterator[Block]:
-        # Here and not after the last block: Lightning, which knows the length, never asks for the end.
-        if self.position >= len(self):
+        # Here and not after the last block: Lightning, which knows the length, never asks for the end, and with
+        # trainer.limit_train_batches leaves an epoch in its middle. Only a resumed run goes on there.
+        if self.position >= len(self) or (self.position and not self._resumed):
             self.epoch, self.position = self.epoch + 1, 0
+        self._resumed = False
         users, items = self._epoch()
         rows = self.batch_size * self.block
         while self.position < len(self):
@@ -81,7 +83,7 @@ class BlockLoader:
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.epoch, self.position = state["epoch"], state["position"]
+        self.epoch, self.position, self._resumed = state["epoch"], state["position"], True
 
 
 class EvalLoader:

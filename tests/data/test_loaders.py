@@ -136,3 +136,15 @@ def test_evaluation_covers_each_row_once_over_the_ranks(count: int, world: int, 
         assert [b.users.tolist() for b in batches] == [(b.cases * 2).tolist() for b in one]  # and again
         rows += [case for batch in batches for case in batch.cases.tolist()]
     assert rows == list(range(count))
+
+
+def test_an_epoch_left_in_its_middle_is_followed_by_a_whole_one() -> None:
+    one = loader(batch_size=4, block=2)
+    first = [block.pairs.users for block in islice(one, 2)]  # as trainer.limit_train_batches does
+    second = [block.pairs.users for block in one]
+    assert len(second) == len(one)
+    assert one.epoch == 1
+    assert not torch.equal(torch.cat(first), torch.cat(second[:2]))
+    resumed = loader(batch_size=4, block=2)
+    resumed.load_state_dict({"epoch": 0, "position": 1})
+    assert torch.equal(next(iter(resumed)).pairs.users, first[1])

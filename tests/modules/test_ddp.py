@@ -14,10 +14,11 @@ QUANTIZERS = {"user": cascaded, "item": cascaded}
 @pytest.mark.parametrize("kind", [BPRMF, LightGCN])
 def test_two_ranks_equal_one_process_on_the_same_global_batch(kind: type) -> None:
     # Two ranks at batch 32 see what one sees at 64, but for an uneven last mini-batch, which is left out here.
-    exact = {"precision": "64-true", "limit_train_batches": 4}
-    one, _ = trained(kind(), QUANTIZERS, epochs=1, **exact)
-    two, trainer = trained(kind(), QUANTIZERS, epochs=1, held=data(batch_size=32), **exact, **TWO)
+    exact = {"precision": "64-true", "limit_train_batches": 7, "limit_val_batches": 0}
+    one, alone = trained(kind(), QUANTIZERS, epochs=15, **exact)
+    two, trainer = trained(kind(), QUANTIZERS, epochs=15, held=data(batch_size=32), **exact, **TWO)
     assert trainer.world_size == 2
+    assert alone.global_step == 15 * 7 * 2 > 200
     for name, value in weights(one).items():
         torch.testing.assert_close(
             weights(two)[name], value.to(weights(two)[name].dtype), atol=1e-7, rtol=1e-5
