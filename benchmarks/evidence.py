@@ -7,6 +7,8 @@ Every worker has one thread; two of them on two cores finish more rows an hour t
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -18,6 +20,7 @@ from pathlib import Path
 from evidence_rows import Row, result, rows
 from evidence_tables import draw_collapse, paired, tables
 
+BEGIN, END = "## Training runs\n", "## Speed\n"  # the tables' place in docs/results.md
 DRAWS = (0, 1, 2, 3, 4)  # seeds of the 99 negatives of Grocery's users
 
 
@@ -78,6 +81,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=6.0)
     parser.add_argument("--only", default="", help="groups that start with this")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--into", type=Path, help="with --tables: put them into this file, under its 'Training runs'")
     parser.add_argument("--figure", type=Path, help="write the figure of the collapse rows")
     parser.add_argument("--draws", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -86,8 +90,16 @@ def main() -> None:
     if options.figure:
         return draw_collapse(options.out, options.figure)
     if options.tables:
-        tables(options.out)
-        return paired(options.out)
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            tables(options.out)
+            paired(options.out)
+        if options.into is None:
+            print(text.getvalue())
+        else:
+            before, _, rest = options.into.read_text().partition(BEGIN)
+            options.into.write_text(before + BEGIN + text.getvalue() + "\n" + END + rest.partition(END)[2])
+        return None
     deadline = time.time() + 3600 * options.hours
     for stage in range(len(rows(options.out))):
         with ThreadPoolExecutor(options.workers) as pool:

@@ -1,7 +1,6 @@
 """Handing out devices, so that no two trials on a machine share one, whichever process began them."""
 
 import fcntl
-import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ class Devices:
 
     def __init__(self, names: list[str], folder: Path | None = None) -> None:
         self.names = names
-        self.folder = folder or Path(tempfile.gettempdir()) / f"lightning_vq-devices-{getpass.getuser()}"
+        self.folder = folder or Path(tempfile.gettempdir()) / f"lightning_vq-devices-{os.getuid()}"
         self._held: dict[str, IO[str]] = {}
 
     def take(self, count: int) -> list[str] | None:

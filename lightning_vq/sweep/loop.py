@@ -8,6 +8,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from lightning_vq.errors import UserError
@@ -120,7 +121,7 @@ class Worker:
         """Start a trial; false if the same options have been run before, whose values it then has."""
         values = [parameter.drawn.suggest(trial, parameter.name) for parameter in self.space]
         options = [text for parameter, value in zip(self.space, values) for text in parameter.options(value)]
-        folder = Path(trial.user_attrs.get("folder", self.settings.folder.absolute() / "trials" / f"{trial.number:04}"))
+        folder = self._folder(trial)
         trial.set_user_attr("options", options)
         for twin in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             if twin.user_attrs.get("options") == options:
@@ -138,6 +139,17 @@ class Worker:
         self.running.append(Running(trial, fit, folder, self.settings.seeds, place, name, self.command))
         return True
 
+    def _folder(self, trial: optuna.Trial) -> Path:
+        """Return where a trial was begun, if that is on this machine, else a folder that is not there yet."""
+        earlier = Path(trial.user_attrs.get("folder", ""))
+        if earlier.name and earlier.is_dir():
+            return earlier
+        number, folder = 1, self.settings.folder.absolute() / "trials" / f"{trial.number:04}"
+        while folder.exists():  # of a study whose storage was removed: its checkpoints are not this trial's
+            number += 1
+            folder = folder.with_name(f"{trial.number:04}-{number}")
+        return folder
+
     # -- answering -------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
@@ -150,8 +162,11 @@ class Worker:
                 continue
             prune = False
             if not self.multi and not one.done:
-                one.trial.report(told[1], told[0])
-                prune = one.trial.should_prune()
+                try:
+                    one.trial.report(told[1], told[0])
+                    prune = one.trial.should_prune()
+                except (RuntimeError, UpdateFinishedTrialError):  # others took this worker for dead
+                    one.signal(signal.SIGKILL)
             one.answer(prune)
 
     # -- ending ----------------------------------------------------------------------------------------------------
@@ -167,22 +182,24 @@ class Worker:
 
     def _record(self, one: Running, status: int) -> None:
         number, trial = one.trial.number, one.trial
+        if self._frozen(number).state != TrialState.RUNNING:
+            self.table.tell(f"trial {number} was taken over by another worker")
+            return
+        values, why = None, one.last_words()
         if status == 0:
             for name, seconds in one.spent().items():
                 trial.set_user_attr(name, seconds)
+            if not one.pruned:
+                values, why = one.values(list(self.settings.objectives))
         if status == 0 and one.pruned:
             tell(self.study, number, TrialState.PRUNED)
-        elif status == 0:
-            try:
-                means, each = one.values(list(self.settings.objectives))
-            except (OSError, KeyError) as error:
-                raise UserError(f"trial {number} has left no value of {error} in {one.folder}") from None
-            trial.set_user_attr("each_seed", each)
-            tell(self.study, number, TrialState.COMPLETE, means)
-        elif status == COMMAND_STATUS_USER:  # what it says would be said again
-            trial.set_user_attr("reason", one.last_words())
+        elif values is not None:
+            trial.set_user_attr("each_seed", values)
+            tell(self.study, number, TrialState.COMPLETE, [sum(column) / len(values) for column in zip(*values)])
+        elif status in (0, COMMAND_STATUS_USER):  # what it says would be said again
+            trial.set_user_attr("reason", why)
             tell(self.study, number, TrialState.FAIL)
-            self.table.tell(f"trial {number} failed: {one.last_words()}")
+            self.table.tell(f"trial {number} failed: {why}")
         else:
             crashes = trial.user_attrs.get(CRASHES, 0) + 1
             trial.set_user_attr(CRASHES, crashes)

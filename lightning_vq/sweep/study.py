@@ -114,9 +114,7 @@ def _storage(settings: Settings) -> BaseStorage:
             return RDBStorage(settings.storage)
         except Exception as error:  # SQLAlchemy has a dozen for an address that leads nowhere
             why = str(error).splitlines()[0]
-            if "already exists" not in why:  # else another worker has made the tables at this very moment
-                break
-            time.sleep(0.3 * (trial + 1))
+            time.sleep(0.3 * (trial + 1))  # another worker may be making the tables at this very moment
     raise UserError(f"storage {settings.storage!r} cannot be opened: {why}")
 
 

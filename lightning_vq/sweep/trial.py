@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import multiprocessing as mp
 import os
 import signal
@@ -58,8 +59,9 @@ class Running:
 
     @property
     def run(self) -> Path:
-        """Return the run folder of the seed at hand."""
-        return self.folder if len(self.seeds) == 1 else self.folder / f"seed{self.seeds[len(self.done)]}"
+        """Return the run folder of the seed at hand, or of the last one."""
+        at = min(len(self.done), len(self.seeds) - 1)
+        return self.folder if len(self.seeds) == 1 else self.folder / f"seed{self.seeds[at]}"
 
     def _start(self) -> None:
         """Begin the fit of the next seed, or go on with it where an earlier process was stopped."""
@@ -140,13 +142,17 @@ class Running:
             if not isinstance(self.process, subprocess.Popen) and self.process.exitcode is None:
                 self.process.kill()
 
-    def values(self, objectives: list[str]) -> tuple[list[float], list[list[float]]]:
-        """Return the mean over seeds of each objective, and each seed's values."""
+    def values(self, objectives: list[str]) -> tuple[list[list[float]] | None, str]:
+        """Return each seed's values of the objectives, or None and why there are none."""
         each = []
         for run in self.done:
             summary = read_json(run / "metrics.json")
-            each.append([float((summary["best"] if name.startswith("val/") else summary)[name]) for name in objectives])
-        return [sum(column) / len(each) for column in zip(*each)], each
+            found = [(summary["best"] if name.startswith("val/") else summary).get(name) for name in objectives]
+            bad = [name for name, value in zip(objectives, found) if value is None or not math.isfinite(value)]
+            if bad:
+                return None, f"{run / 'metrics.json'} has no finite {bad[0]}"
+            each.append([float(value) for value in found])
+        return each, ""
 
     def spent(self) -> dict[str, float]:
         """Return the seconds of the fits: all in, and of training alone."""
