@@ -198,3 +198,20 @@ def test_a_storage_that_leads_nowhere(tmp_path: Path) -> None:
 def test_a_space_without_end_has_no_grid(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'x' has no end of values, which Grid must try all of"):
         work(settings(tmp_path, sampler=Grid()))
+
+
+def test_checkpoints_of_a_removed_study_are_not_gone_on_with(tmp_path: Path) -> None:
+    told = settings(tmp_path, trials=1)
+    old = told.folder / "trials" / "0000"
+    old.mkdir(parents=True)
+    for name in ("last.ckpt", "config.yaml"):
+        (old / name).write_text("another study's")
+    study = work(told)
+    assert ran(tmp_path) == ["0000-2"]
+    assert study.trials[0].user_attrs["folder"] == str(old.with_name("0000-2"))
+
+
+def test_a_value_that_is_none_is_a_failed_trial(tmp_path: Path) -> None:
+    study = work(settings(tmp_path, trials=2, objectives={"val/ndcg@10/full": "maximize", "val/hr@5/full": "maximize"}))
+    assert [t.state for t in study.trials] == [TrialState.FAIL] * 2
+    assert study.trials[0].user_attrs["reason"].endswith("metrics.json has no finite val/hr@5/full")
