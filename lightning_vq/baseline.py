@@ -11,6 +11,7 @@ from lightning_vq.runs import HANDED_DOWN, QUIET, read_yaml
 
 DISTRIBUTED_VARIABLES = (
     "LOCAL_", "NODE_RANK", "RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "PL_GLOBAL_SEED",
+    "SLURM_", "PMI_", "PMIX_", "OMPI_", "JSM_",
 )  # fmt: skip
 
 

@@ -28,15 +28,15 @@ from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.callbacks.trial import TrialReports
 from lightning_vq.callbacks.wandb_run import WandbRun
 from lightning_vq.data.collaborative import CollaborativeData
-from lightning_vq.errors import UserError, nearest
+from lightning_vq.errors import UserError
 from lightning_vq.figures import draw
 from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
+from lightning_vq.run_config import check_training, refuse_another, to_keep
 from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, read_yaml, write_json
-from lightning_vq.sources.files import SUFFIXES
-from lightning_vq.trainer import Trainer, prepare, refuse_accumulation
+from lightning_vq.trainer import Trainer, prepare
 
 
 class Parser(LightningArgumentParser):
@@ -118,7 +118,8 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         quantization, monitor, patience = self.checked()
         if self.run_folder is not None:
-            self._refuse_other_model()
+            now = yaml.safe_load(self._text())
+            refuse_another(self.run_folder, now, going_on=self.subcommand == "fit")
         if self.subcommand == "fit":
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
@@ -127,9 +128,8 @@ class CLI(LightningCLI):
         if self.subcommand == "fit":
             self.interrupt = Interrupt(self.run_folder)
             self.history = History(self.run_folder)
-            text = self._parser("fit").dump(self._to_save(), skip_none=False)
             seed = self._get(self.config, "seed_everything")
-            self.artifacts = Artifacts(self.run_folder, text, self.history, monitor, seed, self.started)
+            self.artifacts = Artifacts(self.run_folder, self._text(), self.history, monitor, seed, self.started)
             self.wandb: WandbRun = self._get(self.config_init, "wandb")
             callbacks += [self.history, self.artifacts, self.interrupt, self.wandb]
             if TRIAL in os.environ:
@@ -150,24 +150,13 @@ class CLI(LightningCLI):
         quantization.check(self.model.backbone.dim, epochs)
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.subcommand == "fit":
-            self._check_training(monitor, patience)
+            check_training(self._get(self.config, "trainer"), self.model, self.datamodule, monitor, patience)
         return quantization, monitor, patience
 
-    def _check_training(self, monitor: str, patience: int | None) -> None:
-        trainer = self._get(self.config, "trainer")
-        refuse_accumulation(trainer["accumulate_grad_batches"])
-        if trainer["gradient_clip_val"] is not None:
-            raise UserError("trainer.gradient_clip_val is not supported; did you mean 'model.init_args.clip'?")
-        if trainer["limit_val_batches"] == 0:
-            raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
-        if patience is not None and patience < 1:
-            raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
-        if isinstance(self.model, CollaborativeFiltering):
-            names = self.model.metric_names("val", self.datamodule.protocol_names(self.datamodule.val_protocols))
-            if monitor not in names:
-                raise UserError(
-                    f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}"
-                )
+    def _text(self) -> str:
+        """Return config.yaml of the run folder."""
+        config = to_keep(self.config[str(self.subcommand)])
+        return str(self._parser(self.subcommand).dump(config, skip_none=False))
 
     def _folder(self) -> Path:
         handed = os.environ.get(HANDED_DOWN)
@@ -191,7 +180,7 @@ class CLI(LightningCLI):
         assert self.run_folder is not None
         folder = self.run_folder
         for logger in self.trainer.loggers:
-            logger.log_hyperparams(self._to_save().as_dict())
+            logger.log_hyperparams(yaml.safe_load(self._text()))
         if QUIET not in os.environ and self.trainer.is_global_zero:
             print(self.datamodule.told(), flush=True)
         try:
@@ -249,37 +238,6 @@ class CLI(LightningCLI):
             assert isinstance(self.model, CollaborativeFiltering)
             self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test))
         return folder
-
-    def _to_save(self) -> Any:
-        """Return the config as a run folder keeps it: whole, and with paths that hold from any folder."""
-        config = self.config[str(self.subcommand)].clone()
-        for key in ("config", "run"):
-            config.pop(key, None)
-        config["ckpt_path"] = None
-        arguments = config["data"]["init_args"]
-        if arguments["source"].endswith(SUFFIXES):
-            arguments["source"] = str(Path(arguments["source"]).absolute())
-        if arguments["root"] is not None:
-            arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())
-        return config
-
-    def _refuse_other_model(self) -> None:
-        """A run is gone on with, or tested, as it was configured; only its training may be made longer."""
-        assert self.run_folder is not None
-        saved = read_yaml(self.run_folder / "config.yaml")
-        now = yaml.safe_load(self._parser(self.subcommand).dump(self._to_save(), skip_none=False))
-        keys = ["quantization", "model.init_args.backbone"]
-        if self.subcommand == "fit":
-            keys += ["model", "data", "seed_everything", "monitor"]
-        for key in keys:
-            before, after = saved, now
-            for part in key.split("."):
-                before, after = before[part], after[part]
-            if before != after:
-                raise UserError(
-                    f"{self.run_folder} was made with another {key} section; start a new run with "
-                    f"--config {self.run_folder / 'config.yaml'} and your change"
-                )
 
     def validate(self, **options: Any) -> None:
         """Evaluate a checkpoint on the dev part."""

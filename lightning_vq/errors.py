@@ -1,9 +1,12 @@
 """The one exception for what a user can mend: its text is all she sees, and the command exits with status 2."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 
 
 class UserError(ValueError):
@@ -24,14 +27,17 @@ def nearest(word: str, options: Iterable[str]) -> str:
 
 
 def exit_status(work: Callable[[], None]) -> int:
-    """Do a command's work and return its exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Do a command's work and return its exit status: 0, 2 for what the user can mend, 130 for Ctrl-C.
+
+    1 is the machine's fault, as a full disk is, and may not come again.
+    """
     try:
         work()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError, UnicodeDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, OSError) and error.errno in MACHINE else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

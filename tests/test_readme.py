@@ -68,7 +68,7 @@ def test_python(code: str) -> None:
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "yaml"])
 def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
     (tmp_path / "told.yaml").write_text(text)
-    settings, _ = read_settings(["--config", str(tmp_path / "told.yaml")])
+    settings, _, _ = read_settings(["--config", str(tmp_path / "told.yaml")])
     assert [parameter.name for parameter in read_space(settings.space)] == list(settings.space)
 
 

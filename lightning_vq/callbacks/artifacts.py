@@ -35,8 +35,12 @@ class Artifacts(Callback):
         self.folder, self.history, self.monitor, self.seed = folder, history, monitor, seed
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (self.folder / "metrics.json").is_file():  # an earlier command's part of this run
-            self.started -= read_json(self.folder / "metrics.json").get("seconds", 0.0)
+        earlier = self.folder / "metrics.json"
+        if earlier.is_file():  # of an earlier command's part of this run
+            told = read_json(earlier)
+            self.started -= told.get("seconds", 0.0)
+            if trainer.is_global_zero:
+                write_json(earlier, {**told, "state": "running"})
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             with replacing(self.folder / "config.yaml") as path:

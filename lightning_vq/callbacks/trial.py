@@ -7,7 +7,6 @@ import time
 from multiprocessing.connection import Connection
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.modules.base import Recommender
@@ -31,7 +30,7 @@ class TrialReports(Callback):
         self.artifacts, self.monitor, self.pruned = artifacts, monitor, False
         self._reports, lifeline = (int(number) for number in descriptors.split(","))
         self._connection: Connection | None = None
-        if getattr(rank_zero_only, "rank", 0) == 0:  # the others are children of rank 0's process
+        if os.getpgrp() == os.getpid():  # the other ranks are its children
             threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,12 +1,14 @@
 """`python -m lightning_vq sweep`: run, join or go on with a study, and say what it found."""
 
+import os
 import sys
 import time
 from pathlib import Path
 
-import yaml
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
+from lightning_vq.baseline import DISTRIBUTED_VARIABLES
 from lightning_vq.errors import UserError
 from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices
@@ -16,42 +18,51 @@ from lightning_vq.sweep.outcome import best_trials, write_outcome
 from lightning_vq.sweep.processes import rehearsed
 from lightning_vq.sweep.settings import Settings, read_settings
 from lightning_vq.sweep.space import Parameter, option, read_space
-from lightning_vq.sweep.study import Study, counted, open_study
+from lightning_vq.sweep.study import Study, counted, finished, living, open_study
 
 
 def main(arguments: list[str]) -> None:
     """Run the verb."""
-    settings, resume = read_settings(arguments)
+    for name in [name for name in os.environ if name.startswith(DISTRIBUTED_VARIABLES)]:
+        del os.environ[name]  # of the job that this process is; its trials are jobs of their own
+    settings, resume, text = read_settings(arguments)
     space = read_space(settings.space)
     for parameter in space:
+        settings.check_keys(f"space: {parameter.name!r}", parameter.keys)
         for key in set(parameter.keys) & set(settings.fixed):
             raise UserError(f"space: {parameter.name!r} and fixed both set {key}")
     base = [read_yaml(Path(file)) for file in settings.base]
     options = trial_options(settings)
-    found = rehearsed(options, variants(space))
+    found = rehearsed(options, variants(settings, space))
     wanted = settings.parallel * settings.devices
     if found.devices and wanted > len(found.devices):
         raise UserError(
             f"parallel {settings.parallel} trials of {settings.devices} devices need {wanted}, "
             f"but {len(found.devices)} are visible: {', '.join(found.devices)}"
         )
-    study = open_study(settings, space, resume)
-    settings.folder.mkdir(parents=True, exist_ok=True)
     began = time.time()
-    table = LiveTable(settings, found.epochs)
-    table.tell(f"study {settings.name} in {settings.folder}: {len(counted(study))} of {settings.trials} trials so far")
-    worker = Worker(settings, study, space, options, Devices(found.devices), found.forks, table)
     try:
+        study = open_study(settings, space, resume)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(settings.folder / "sweep.yaml") as path:
+            path.write_text(text)
+        table = LiveTable(settings, found.epochs)
+        worker = Worker(settings, study, space, options, Devices(found.devices), found.forks, table)
+        of = f"{finished(study)}{settings.of}"
+        table.tell(f"study {settings.name} in {settings.folder}: {of} trials done so far")
         with table:
             worker.work()
             table.show(study, [], last=True)
+        baseline = [
+            bool(config["baseline"]) for config in base if "baseline" in config
+        ]  # a trial has none, its best may
+        report(settings, study, baseline[-1:] == [True], time.time() - began)
     except KeyboardInterrupt:
-        done = sum(trial.state.is_finished() for trial in counted(study))
         command = " ".join(["python -m lightning_vq sweep", *(a for a in arguments if a != "--resume"), "--resume"])
-        print(f"Stopped: {done} of {settings.trials} trials are done. To go on: {command}", file=sys.stderr)
+        print(f"Stopped: {finished(study)}{settings.of} trials are done. To go on: {command}", file=sys.stderr)
         raise
-    baseline = [bool(config["baseline"]) for config in base if "baseline" in config]  # a trial has none, its best may
-    report(settings, study, baseline[-1:] == [True], time.time() - began)
+    except StorageInternalError as error:
+        raise UserError(f"storage: {str(error).splitlines()[0]}; --resume goes on from what it holds") from None
 
 
 def trial_options(settings: Settings) -> list[str]:
@@ -62,39 +73,41 @@ def trial_options(settings: Settings) -> list[str]:
     return [*options, "--baseline=false", "--trainer.enable_progress_bar=false"]
 
 
-def variants(space: list[Parameter]) -> list[tuple[str, list[str]]]:
-    """Return what of the space is tried before the first trial: every edge of each parameter, and all first, all last.
+def variants(settings: Settings, space: list[Parameter]) -> list[tuple[str, list[str]]]:
+    """Return what is tried before the first trial, each as (what it is, options).
 
-    A range is tried at both its ends, choices each; ends of the whole space together.
+    The other objectives; every edge of each parameter, a range's two ends or each choice; all first and all last edges.
     """
-    found = [(f"{p.name!r} = {value}", p.options(value)) for p in space for value in p.drawn.edges()]
+    found = [(f"objective {n!r}", [option("monitor", n)]) for n in settings.objectives if n.startswith("val/")]
+    found += [(f"space: {p.name!r} = {value}", p.options(value)) for p in space for value in p.drawn.edges()]
     for at in (0, -1) if len(space) > 1 else ():
         values = [parameter.drawn.edges()[at] for parameter in space]
         text = ", ".join(f"{parameter.name!r} = {value}" for parameter, value in zip(space, values))
-        found.append((text, [o for parameter, value in zip(space, values) for o in parameter.options(value)]))
+        found.append(
+            (f"space: {text}", [o for parameter, value in zip(space, values) for o in parameter.options(value)])
+        )
     return found
 
 
-def report(settings: Settings, study: Study, baseline: bool, wall_seconds: float) -> None:
+def report(settings: Settings, study: Study, baseline: bool, seconds: float) -> None:
     """Write the outcome and tell of it."""
     trials = counted(study)
     states = {s.name.lower(): sum(t.state == s for t in trials) for s in TrialState}
-    print(", ".join(f"{count} {state}" for state, count in states.items() if count) + f" in {duration(wall_seconds)}")
+    print(", ".join(f"{count} {state}" for state, count in states.items() if count) + f" in {duration(seconds)}")
     best = best_trials(study)
     if not best:
         reasons = {str(t.user_attrs.get("reason")) for t in trials if t.state == TrialState.FAIL}
         raise UserError(f"no trial is complete{': ' + '; '.join(sorted(reasons)) if reasons else ''}")
-    written = write_outcome(settings, study, baseline, wall_seconds)
+    if living(study):
+        print("Another worker is still at work, and writes the outcome anew when it ends. So far:")
+    configs = write_outcome(settings, study, baseline)
     for trial in best:
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
         print(f"Best: trial {trial.number}: {values}")
         print(f"      {', '.join(f'{name} {shown(value)}' for name, value in trial.params.items())}")
-    with replacing(settings.folder / "sweep.yaml") as path:
-        kept = {k: getattr(settings, k) for k in ("base", "space", "objectives", "fixed", "trials", "seeds", "name")}
-        path.write_text(yaml.safe_dump(kept, sort_keys=False))
     print(f"Figures: {settings.folder / 'figures'}")
-    storage = settings.storage or settings.folder / "study.journal"
-    print(f"In a browser: optuna-dashboard {storage}")
-    configs = [path for path in written if path.suffix == ".yaml"]
+    print(f"In a browser: optuna-dashboard {settings.storage or settings.folder / 'study.journal'}")
     if configs:
         print(f"Next: python -m lightning_vq fit --config {configs[0]}")
+    else:
+        print(f"The best trial was run on another machine; its config.yaml is there, in {best[0].user_attrs['folder']}")

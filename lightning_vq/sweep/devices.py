@@ -1,4 +1,8 @@
-"""Handing out devices, so that no two trials on a machine share one, whichever process began them."""
+"""Handing out devices, so that no two trials of a user's sweeps on a machine share one.
+
+Held by the names of CUDA_VISIBLE_DEVICES: sweeps that name one card differently (0 and GPU-..., or renumbered by a
+container) do not see each other.
+"""
 
 import fcntl
 import os

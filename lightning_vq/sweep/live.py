@@ -126,11 +126,13 @@ class LiveTable:
 
     def _summary(self, trials: list[FrozenTrial]) -> Text:
         done = [t for t in trials if t.state.is_finished()]
-        text = f"{len(done)} of {self.settings.trials} trials done, {duration(time.time() - self._begun)} gone"
+        text = f"{len(done)}{self.settings.of} trials done, {duration(time.time() - self._begun)} gone"
         lengths = [t.duration.total_seconds() for t in done if t.duration and "same_as" not in t.user_attrs]
-        if lengths and len(done) < self.settings.trials:
+        if lengths and self.settings.trials is None and self.settings.hours is not None:
+            text += f", {duration(max(0.0, 3600 * self.settings.hours - (time.time() - self._begun)))} left"
+        elif lengths and len(done) < self.settings.budget:
             active = max(self.settings.parallel, sum(t.state == TrialState.RUNNING for t in trials))
-            left = (self.settings.trials - len(done)) * sum(lengths) / len(lengths) / active
+            left = (self.settings.budget - len(done)) * sum(lengths) / len(lengths) / active
             if self.settings.hours is not None:
                 left = min(left, max(0.0, 3600 * self.settings.hours - (time.time() - self._begun)))
             text += f", about {duration(left)} left"

@@ -20,9 +20,11 @@ from lightning_vq.sweep.study import (
     BEAT_SECONDS,
     CRASHES,
     MOST_CRASHES,
+    TOKEN,
     Study,
     ask,
     beat,
+    counted,
     farewell,
     put_back,
     reclaim,
@@ -96,7 +98,7 @@ class Worker:
         if time.time() - self._beaten > BEAT_SECONDS:
             beat(self.study)
             self._beaten = time.time()
-            for number in reclaim(self.study):
+            for number in reclaim(self.study, self.settings.folder):
                 self.table.tell(f"trial {number} was left by a worker that died: it is run again")
 
     # -- beginning -------------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ class Worker:
             taken = self.devices.take(self.settings.devices)
             if taken is None:
                 return True  # others on this machine have them
-            trial = ask(self.study, self.settings.trials)
+            trial = ask(self.study, self.settings.budget)
             if trial is None:
                 self.devices.give_back(taken)
                 return False
@@ -132,19 +134,19 @@ class Worker:
                 tell(self.study, trial.number, TrialState.COMPLETE, twin.values)
                 self.table.tell(f"trial {trial.number} has the options of trial {twin.number}, and so its values")
                 return False
-        trial.set_user_attr("folder", str(folder))
+        trial.set_user_attr("folder", str(folder.relative_to(self.settings.folder.absolute())))
         count = self.settings.devices
         place = Place(self.warm, tuple(taken), threads(self.settings.parallel, count))
-        fit, name = [*self.options, *options], str(self.settings.name)
-        self.running.append(Running(trial, fit, folder, self.settings.seeds, place, name, self.command))
+        fit, study = [*self.options, *options], (str(self.settings.name), str(self.study.user_attrs[TOKEN]))
+        self.running.append(Running(trial, fit, folder, self.settings.seeds, place, study, self.command))
         return True
 
     def _folder(self, trial: optuna.Trial) -> Path:
         """Return where a trial was begun, if that is on this machine, else a folder that is not there yet."""
-        earlier = Path(trial.user_attrs.get("folder", ""))
-        if earlier.name and earlier.is_dir():
-            return earlier
         number, folder = 1, self.settings.folder.absolute() / "trials" / f"{trial.number:04}"
+        earlier = self.settings.folder.absolute() / trial.user_attrs.get("folder", "nowhere")
+        if earlier.is_dir():
+            return earlier
         while folder.exists():  # of a study whose storage was removed: its checkpoints are not this trial's
             number += 1
             folder = folder.with_name(f"{trial.number:04}-{number}")
@@ -205,15 +207,15 @@ class Worker:
             trial.set_user_attr(CRASHES, crashes)
             what = f"trial {number} died with status {status}, see {one.run / 'log.txt'}"
             if crashes < MOST_CRASHES:
-                put_back(self.study, self._frozen(number))
+                put_back(self.study, number, self.settings.folder)
                 self.table.tell(f"{what}; it is tried once more")
             else:
                 trial.set_user_attr("reason", f"status {status}: {one.last_words()}")
                 tell(self.study, number, TrialState.FAIL)
                 self.table.tell(f"{what}, for the second time")
-        trial_states = [t.state for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
-        if len(trial_states) >= STOP_TOGETHER and set(trial_states) == {TrialState.FAIL}:
-            raise UserError(f"the first {len(trial_states)} trials have all failed; see {one.run / 'log.txt'}")
+        states = [t.state for t in counted(self.study) if t.state.is_finished()]
+        if len(states) >= STOP_TOGETHER and set(states) == {TrialState.FAIL}:
+            raise UserError(f"the first {len(states)} trials have all failed; see {one.run / 'log.txt'}")
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self.study.get_trials(deepcopy=True)[number]
@@ -240,11 +242,17 @@ class Worker:
     def _stop_trials(self) -> None:
         """End what still runs, and put it back into the queue: a later worker goes on from its last checkpoint."""
         for one in self.running:
+            one.reports.close()  # one that waits for an answer goes on without, to where it can save
             one.signal(signal.SIGTERM)
         until = time.time() + GRACE_SECONDS
         while time.time() < until and any(one.poll() is None for one in self.running):
             time.sleep(0.05)
         for one in self.running:
-            one.signal(signal.SIGKILL)
-            put_back(self.study, self._frozen(one.trial.number))
+            if one.poll() == 0 and (one.pruned or one.last_seed):  # it has ended by itself meanwhile
+                if not one.pruned:
+                    one.next_seed()
+                self._record(one, 0)
+            else:
+                one.signal(signal.SIGKILL)
+                put_back(self.study, one.trial.number, self.settings.folder)
         self.running.clear()

@@ -41,7 +41,9 @@ def rehearsed(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
     except EOFError:
         process.join()
         raise RuntimeError(f"the check of the base config died with status {process.exitcode}") from None
-    process.join()
+    finally:
+        process.kill()
+        process.join()
     if isinstance(answer, str):
         raise UserError(answer)
     return Found(*answer)

@@ -64,5 +64,5 @@ def rehearse(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
         try:
             Rehearsal([*base, *options], sources)
         except UserError as error:
-            raise UserError(f"space: {name}: {error}") from None
+            raise UserError(f"{name}: {error}") from None
     return found

@@ -1,11 +1,13 @@
 """What a sweep's YAML may say, and reading it."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, lazy_instance
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, TPESampler
@@ -14,7 +16,15 @@ from lightning_vq.errors import UserError
 from lightning_vq.messages import one_line
 from lightning_vq.runs import read_yaml
 
-FIXED_BY_US = ("baseline", "trainer.devices", "seed_everything", "monitor")  # set for every trial by other settings
+OURS = (
+    "baseline",
+    "trainer.devices",
+    "seed_everything",
+    "monitor",
+    "config",
+    "run",
+    "ckpt_path",
+)  # set for every trial
 
 
 class Grid(GridSampler):
@@ -42,8 +52,8 @@ class Settings:
         fixed: dotted key -> value, for every trial.
         sampler: any of optuna.samplers, or lightning_vq.sweep.settings.Grid.
         pruner: any of optuna.pruners, such as optuna.pruners.MedianPruner; null stops no trial early.
-        trials: number of them at which the study ends; retries of crashed ones come on top.
-        hours: after which no trial is begun any more.
+        trials: number of them at which the study ends, retries of crashed ones on top; null: `hours` alone end it.
+        hours: of this command, after which it begins no trial; a later --resume has as many again.
         parallel: trials at a time in this process.
         devices: of each trial, by data parallel training if more than one.
         seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first.
@@ -58,7 +68,7 @@ class Settings:
     fixed: dict[str, Any] = field(default_factory=dict)
     sampler: BaseSampler = lazy_instance(TPESampler, seed=0)  # noqa: RUF009
     pruner: BasePruner | None = None
-    trials: int = 40
+    trials: int | None = 40
     hours: float | None = None
     parallel: int = 1
     devices: int = 1
@@ -71,6 +81,16 @@ class Settings:
     def folder(self) -> Path:
         return Path(self.root) / "runs" / "sweeps" / str(self.name)
 
+    @property
+    def budget(self) -> int:
+        """Return the number of trials at which the study ends."""
+        return sys.maxsize if self.trials is None else self.trials
+
+    @property
+    def of(self) -> str:
+        """Return " of 40", the budget as it is told behind a count."""
+        return "" if self.trials is None else f" of {self.trials}"
+
     def check(self) -> None:
         """Refuse what no parser can.
 
@@ -78,24 +98,37 @@ class Settings:
             UserError: a number out of range, an objective that is no validation metric, a key given twice.
         """
         for key in ("trials", "parallel", "devices"):
-            if getattr(self, key) < 1:
+            if getattr(self, key) is not None and getattr(self, key) < 1:
                 raise UserError(f"{key} is {getattr(self, key)}; it must be at least 1")
         if self.hours is not None and self.hours <= 0:
             raise UserError(f"hours is {self.hours}; it must be positive, or null for no limit")
+        if self.trials is None and self.hours is None:
+            raise UserError("trials and hours are both null; one of them must end the study")
         for key in ("base", "space", "objectives", "seeds"):
             if not getattr(self, key):
                 raise UserError(f"{key} is empty")
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds {self.seeds} holds one twice")
-        for name in self.objectives:
+        for name, how in self.objectives.items():
+            if name.startswith("val/") and how == "minimize":
+                raise UserError(f"objective {name!r}: a trial's best epoch is the highest, so it must be maximize")
             if not name.startswith("val/") and name not in ("bytes", "train_seconds"):
                 hint = " (test metrics choose nothing)" if name.startswith("test/") else ""
                 raise UserError(f"objective {name!r} is none of val/..., bytes, train_seconds{hint}")
         if not next(iter(self.objectives)).startswith("val/"):
             raise UserError("the first objective chooses each trial's best epoch, so it must be a val/... metric")
-        for key in self.fixed:
-            if key in FIXED_BY_US:
-                raise UserError(f"fixed: {key} is not given here: see baseline, devices, seeds, objectives")
+        self.check_keys("fixed", self.fixed)
+
+    @staticmethod
+    def check_keys(where: str, keys: Iterable[str]) -> None:
+        """Refuse keys that a sweep sets itself.
+
+        Raises:
+            UserError: with the setting that takes their place.
+        """
+        for key in keys:
+            if key in OURS:
+                raise UserError(f"{where}: {key} is not given here: see devices, seeds, objectives")
 
 
 class _Parser(ArgumentParser):
@@ -103,8 +136,8 @@ class _Parser(ArgumentParser):
         raise UserError(one_line(message, self))
 
 
-def read_settings(arguments: list[str]) -> tuple[Settings, bool]:
-    """Return the settings of a command line, and whether it goes on with a study.
+def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
+    """Return the settings of a command line, whether it goes on with a study, and the settings as YAML.
 
     Raises:
         UserError: with the key and the nearest right one.
@@ -134,4 +167,7 @@ def read_settings(arguments: list[str]) -> tuple[Settings, bool]:
             raise UserError("sweep needs --config FILE, for instance sweeps/cove_lgcn_codebooks.yaml")
         settings.name = Path(files[-1]).stem
     settings.check()
-    return settings, bool(made["resume"])
+    parsed.space, parsed.fixed = plain["space"], plain["fixed"]
+    for key in ("config", "resume"):
+        parsed.pop(key, None)
+    return settings, bool(made["resume"]), str(yaml.safe_dump(parsed.as_dict(), sort_keys=False))

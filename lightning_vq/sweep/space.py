@@ -1,6 +1,7 @@
 """The space of a study: what a trial's parameters may be, and the options of `fit` that they stand for."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -33,7 +34,8 @@ class Range(NamedTuple):
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def edges(self) -> list[Any]:
-        return [self.low, self.high]
+        last = self.high if self.step is None else self.low + self.step * int((self.high - self.low) / self.step + 1e-9)
+        return [self.low, last]
 
     def grid(self, name: str) -> dict[str, list[Value]] | None:
         step = self.step or (1 if isinstance(self.low, int) and isinstance(self.high, int) else None)
@@ -173,8 +175,13 @@ def _drawn(name: str, told: Mapping[str, Any], nested: bool) -> Suggesting:
         values = told["choices"]
         if not isinstance(values, list) or not values:
             raise UserError(f"space: {name!r}: choices must be a list with at least one value")
-        if len({repr(value) for value in values}) < len(values):
+        if any(value == other for i, value in enumerate(values) for other in values[:i]):  # 1 and true are equal too
             raise UserError(f"space: {name!r}: choices holds one twice")
+        for value in values:
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise UserError(f"space: {name!r}: choice {value!r} is no plain value; put it in quotes?") from None
         return Choices(tuple(values))
     if fits == [2] and len(told) == 3:
         parts = [_whole(f"{name}.{what}", told[what]) for what in ("depth", "first", "last")]
@@ -190,6 +197,10 @@ def _range(name: str, told: Mapping[str, Any]) -> Range:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             hint = "; YAML reads 1e-3 as text, write 1.0e-3" if isinstance(value, str) else ""
             raise UserError(f"space: {name!r}: {key} is {value!r}, not a number{hint}")
+        if not math.isfinite(value):
+            raise UserError(f"space: {name!r}: {key} is {value}")
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, float):
+        raise UserError(f"space: {name!r}: step is {step} between whole numbers; write {float(low)} for any number")
     if low > high or (log and low <= 0) or (step is not None and (step <= 0 or log)):
         raise UserError(
             f"space: {name!r}: low {low}, high {high}, log {log}, step {step}: low must not be above high, "

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import os
 import socket
 import time
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0  # a worker of another machine that has not been heard of for so long is dead
 STORAGE_TRIES = 4
 MOST_CRASHES = 2  # of one trial: it is tried again once
-SURPLUS, REQUEUED, CRASHES, WORKER, BEAT = "surplus", "requeued", "crashes", "worker", "beat of "
+SURPLUS, CRASHES, WORKER, BEAT, TOKEN = "surplus", "crashes", "worker", "beat of ", "token"
 
 
 class Study(optuna.Study):
@@ -55,6 +57,8 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
     multi = len(settings.objectives) > 1
     if multi and settings.pruner is not None:
         raise UserError("Optuna prunes no study of several objectives: set pruner: null")
+    if resume and settings.storage is None and not (settings.folder / "study.journal").is_file():
+        raise UserError(f"there is no study {settings.name!r} in {_where(settings)} to go on with")
     storage = _storage(settings)
     meant = _identity(settings)
     names = [study.study_name for study in storage.get_all_studies()]
@@ -65,6 +69,7 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
         directions = [optuna.study.StudyDirection[how.upper()] for how in settings.objectives.values()]
         try:
             created = storage.create_new_study(directions, settings.name)
+            storage.set_study_user_attr(created, TOKEN, uuid.uuid4().hex)
             storage.set_study_user_attr(created, "settings", meant)
         except DuplicatedStudyError:  # another process was faster: this one joins
             fresh = False
@@ -76,10 +81,9 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
     if changed:
         raise UserError(f"study {settings.name!r} was begun with another {changed[0]}; for a new one give --name OTHER")
     if not resume and study.trials and not living(study):
-        done = sum(trial.state.is_finished() for trial in counted(study))
         raise UserError(
-            f"study {settings.name!r} is there already, with {done} finished trials, and nobody works on it; "
-            "--resume goes on with it, --name OTHER begins another"
+            f"study {settings.name!r} is there already, with {finished(study)} finished trials, and nobody works on "
+            "it; --resume goes on with it, --name OTHER begins another"
         )
     study.exhausted = isinstance(sampler, GridSampler) and sampler.is_exhausted(study)
     sampler.reseed_rng()  # the seed would propose once more what the first process has proposed
@@ -98,7 +102,8 @@ def _identity(settings: Settings) -> dict[str, Any]:
     """Return what all workers on a study must agree on."""
     text = json.dumps([read_yaml(Path(file)) for file in settings.base], sort_keys=True)
     base = {"files": settings.base, "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
-    return {"base": base} | {key: getattr(settings, key) for key in ("space", "objectives", "fixed", "seeds")}
+    same = {key: getattr(settings, key) for key in ("space", "fixed", "seeds", "devices")}
+    return {"base": base, **same, "objectives": [list(pair) for pair in settings.objectives.items()]}
 
 
 def _where(settings: Settings) -> str:
@@ -109,9 +114,10 @@ def _storage(settings: Settings) -> BaseStorage:
     if settings.storage is None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(settings.folder / "study.journal")))
+    patient = {"connect_args": {"timeout": 60}} if settings.storage.startswith("sqlite") else {}
     for trial in range(STORAGE_TRIES):
         try:
-            return RDBStorage(settings.storage)
+            return RDBStorage(settings.storage, {"pool_pre_ping": True, **patient})
         except Exception as error:  # SQLAlchemy has a dozen for an address that leads nowhere
             why = str(error).splitlines()[0]
             time.sleep(0.3 * (trial + 1))  # another worker may be making the tables at this very moment
@@ -119,6 +125,7 @@ def _storage(settings: Settings) -> BaseStorage:
 
 
 def _sampler(settings: Settings, space: list[Parameter]) -> BaseSampler:
+    """Return the sampler; where it tries all that there is, the budget is no more than that."""
     sampler = settings.sampler
     if not isinstance(sampler, (Grid, BruteForceSampler)):
         return sampler
@@ -131,6 +138,7 @@ def _sampler(settings: Settings, space: list[Parameter]) -> BaseSampler:
                 "give choices, or a step without log"
             )
         grid |= part
+    settings.trials = min(settings.budget, math.prod(map(len, grid.values())))
     return sampler.over(grid) if isinstance(sampler, Grid) else sampler
 
 
@@ -181,13 +189,19 @@ def _alive(worker: str, last: float) -> bool:
     return time.time() - last < SILENT_SECONDS
 
 
-# -- trials -----------------------------------------------------------------------------------------------------------
+# -- trials ------------------------------------------------------------------------------------------------------------
 
 
-def counted(study: Study) -> list[FrozenTrial]:
-    """Return the trials that count against the budget: not those that were put back into the queue."""
+def counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that count against the budget: of one that was run again only the last attempt."""
     trials = study.get_trials(deepcopy=False)
-    return [t for t in trials if not t.user_attrs.get(REQUEUED) and not t.user_attrs.get(SURPLUS)]
+    again = {t.system_attrs["retry_history"][-1] for t in trials if t.system_attrs.get("retry_history")}
+    return [t for t in trials if t.number not in again and not t.user_attrs.get(SURPLUS)]
+
+
+def finished(study: optuna.Study) -> int:
+    """Return how many trials of the budget have ended."""
+    return sum(trial.state.is_finished() for trial in counted(study))
 
 
 def ask(study: Study, budget: int) -> Trial | None:
@@ -198,7 +212,8 @@ def ask(study: Study, budget: int) -> Trial | None:
     trial = study.ask()
     trial.set_user_attr(WORKER, myself())
     # Two workers that both saw room for one: trials are numbered, and whoever came second steps back.
-    if sum(t.number < trial.number for t in counted(study)) >= budget:
+    again = "failed_trial" in study.get_trials(deepcopy=False)[trial.number].system_attrs
+    if not again and sum(t.number < trial.number for t in counted(study)) >= budget:
         trial.set_user_attr(SURPLUS, True)
         tell(study, trial.number, TrialState.FAIL)
         return None
@@ -216,28 +231,36 @@ def tell(study: Study, number: int, state: TrialState, values: list[float] | Non
     return True
 
 
-def put_back(study: Study, trial: FrozenTrial) -> bool:
-    """End a trial as failed and queue its like, which goes on from the trial's last checkpoint."""
-    study._storage.set_trial_user_attr(trial._trial_id, REQUEUED, True)
-    if not tell(study, trial.number, TrialState.FAIL):
-        return False
-    again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-    trial.user_attrs.pop(REQUEUED, None)
-    again(study, trial)
+def put_back(study: Study, number: int, folder: Path) -> bool:
+    """End a trial as failed and queue its like, which goes on from its last checkpoint; false if it had ended.
+
+    Args:
+        study: that the trial is of.
+        number: of the trial.
+        folder: of the study, on this machine.
+    """
+    if not tell(study, number, TrialState.FAIL):
+        return False  # of several workers that see it dead one puts it back
+    trial = study.get_trials()[number]
+    trial.user_attrs.pop(WORKER, None)
+    begun = (
+        any((folder / trial.user_attrs.get("folder", "")).rglob("last.ckpt")) if "folder" in trial.user_attrs else False
+    )
+    RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=begun)(study, trial)
     return True
 
 
-def reclaim(study: Study) -> list[int]:
-    """Put back the trials that dead workers were running, and return their numbers."""
+def reclaim(study: Study, folder: Path) -> list[int]:
+    """Put back the trials that dead workers were running, and return their numbers; `folder` is the study's."""
     alive = living(study) | {myself()}
     found = []
-    for trial in study.get_trials(deepcopy=True, states=(TrialState.RUNNING,)):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
         if worker is None:  # asked for a moment ago, or by a worker that died at once
             began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
             dead = time.time() - began > SILENT_SECONDS
         else:
             dead = worker not in alive
-        if dead and put_back(study, trial):
+        if dead and put_back(study, trial.number, folder):
             found.append(trial.number)
     return found

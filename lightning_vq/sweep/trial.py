@@ -36,7 +36,7 @@ class Running:
         folder: of the trial; each seed's run lies there, or is it where there is one seed.
         seeds: a fit for each.
         place: where it runs.
-        study: name of the study, for W&B.
+        study: name and token of the study, for W&B.
         command: that takes the options in place of `fit`; tests have one.
     """
 
@@ -47,7 +47,7 @@ class Running:
         folder: Path,
         seeds: list[int],
         place: Place,
-        study: str,
+        study: tuple[str, str],
         command: tuple[str, ...] | None = None,
     ) -> None:
         self.trial, self.options, self.folder, self.seeds, self.place = trial, options, folder, seeds, place
@@ -89,15 +89,17 @@ class Running:
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(DISTRIBUTED_VARIABLES)}
-        name = f"{self.study}-{self.folder.name}" + (f"-{self.run.name}" if len(self.seeds) > 1 else "")
+        name = f"{self.study[0]}-{self.folder.name}" + (f"-{self.run.name}" if len(self.seeds) > 1 else "")
         kept |= {
             HANDED_DOWN: str(self.run.absolute()),
             QUIET: "1",
             "OMP_NUM_THREADS": str(self.place.threads),
-            "WANDB_RUN_GROUP": self.study,
+            "WANDB_RUN_GROUP": self.study[0],
             "WANDB_NAME": name,
             "WANDB_JOB_TYPE": "trial",
-            "WANDB_RUN_ID": hashlib.sha256(str(self.run.absolute()).encode()).hexdigest()[:16],  # also when it goes on
+            "WANDB_RUN_ID": hashlib.sha256(f"{self.study[1]} {name}".encode()).hexdigest()[
+                :16
+            ],  # the same when it goes on
         }
         return kept | ({"CUDA_VISIBLE_DEVICES": ",".join(self.place.devices)} if self.place.devices else {})
 
@@ -126,6 +128,11 @@ class Running:
             self._lifeline.close()
         return status
 
+    @property
+    def last_seed(self) -> bool:
+        """Return whether no seed comes after the one at hand."""
+        return len(self.done) + 1 >= len(self.seeds)
+
     def next_seed(self) -> bool:
         """Note that a seed is finished and begin the next one; false if there is none."""
         self.done.append(self.run)
@@ -147,6 +154,8 @@ class Running:
         each = []
         for run in self.done:
             summary = read_json(run / "metrics.json")
+            if summary["state"] != "finished":
+                return None, f"{run / 'metrics.json'} says {summary['state']}, not finished"
             found = [(summary["best"] if name.startswith("val/") else summary).get(name) for name in objectives]
             bad = [name for name, value in zip(objectives, found) if value is None or not math.isfinite(value)]
             if bad:

@@ -15,6 +15,7 @@ import matplotlib.figure  # noqa: F401
 import pandas  # plotly imports it at its first page  # noqa: F401
 import plotly.graph_objects  # noqa: F401
 import torch._dynamo  # Adam imports it at its first step
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import lightning_vq.cli
 from lightning_vq.errors import UserError, exit_status
@@ -43,12 +44,13 @@ def fit(
 
 
 def check(base: list[str], variants: list[tuple[str, list[str]]], found: Connection) -> None:
-    """Send what `rehearse` returns, or the message of its UserError."""
+    """Send what `rehearse` returns, or the message of what it raises."""
+    os.setsid()  # Ctrl-C is for the parent, which ends this process
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         found.send(tuple(rehearse(base, variants)))
-    except UserError as error:
-        found.send(str(error))
+    except (UserError, OSError, MisconfigurationException) as error:
+        found.send(" ".join(str(error).split()))
     sys.stderr.flush()
     os._exit(0)

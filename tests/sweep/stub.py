@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ def trial(options: list[str]) -> int:
     for epoch in range(int(told.get("epochs", 2))):
         reports.send((epoch, value))
         if reports.recv():
-            (run / "metrics.json").write_text('{"seconds": 0.1, "train_seconds": 0.05}')
+            (run / "metrics.json").write_text('{"state": "pruned", "seconds": 0.1, "train_seconds": 0.05}')
             return 0
     metrics = {
+        "state": "finished",
         "best": {"val/ndcg@10/full": value},
         "bytes": 100 * float(told["x"]),
         "seconds": 0.1,
@@ -37,6 +39,14 @@ def trial(options: list[str]) -> int:
     (run / "metrics.json").write_text(json.dumps(metrics))
     (run / "config.yaml").write_text("trainer: {}\n")
     return 0
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait until a condition holds."""
+    until = time.time() + 90
+    while not condition():
+        assert time.time() < until, "it did not happen"
+        time.sleep(0.05)
 
 
 def settings(root: Path, **changes: Any) -> Any:

@@ -13,12 +13,12 @@ from lightning_vq.sweep.space import read_space
 
 @pytest.mark.parametrize("path", sorted(Path("sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_sweep_can_be_run(path: Path) -> None:
-    settings, resume = read_settings(["--config", str(path)])
+    settings, resume, _ = read_settings(["--config", str(path)])
     assert not resume
     assert settings.name == path.stem
     if "ml-100k" in settings.fixed.values() and "LIGHTNING_VQ_DATA" not in os.environ:
         pytest.skip("would download")
     space = read_space(settings.space)
-    found = rehearsed(trial_options(settings), variants(space))
+    found = rehearsed(trial_options(settings), variants(settings, space))
     assert found.epochs == settings.fixed["trainer.max_epochs"]
     assert len(path.read_text().splitlines()) <= 30

@@ -1,5 +1,6 @@
 """The space: what is drawn, what it sets, and what is refused before anything runs."""
 
+from datetime import date
 from typing import Any
 
 import optuna
@@ -74,6 +75,10 @@ def test_grids() -> None:
         ({"lr": {"lo": 1, "high": 2}}, "unknown key 'lo'; did you mean 'low'?"),
         ({"lr": {"choices": []}}, "at least one value"),
         ({"lr": {"choices": [1, 1]}}, "holds one twice"),
+        ({"lr": {"choices": [1, True]}}, "holds one twice"),
+        ({"lr": {"choices": [date(2026, 1, 1)]}}, "is no plain value; put it in quotes?"),
+        ({"lr": {"low": 1, "high": 2, "step": 0.5}}, "step is 0.5 between whole numbers; write 1.0"),
+        ({"lr": {"low": 0.0, "high": float("inf")}}, "high is inf"),
         ({"lr": {"low": 1, "high": 2, "choices": [1]}}, "it has ['low', 'high', 'choices']"),
         ({"k": {"depth": 2, "first": 4}}, "depth, first and last; it has ['depth', 'first']"),
         ({"k": {"depth": 2, "first": 4.5, "last": 2}}, "'k.first' must be a whole number"),

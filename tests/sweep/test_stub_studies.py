@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from stub import settings, work
+from stub import settings, wait_for, work
 
 from lightning_vq.errors import UserError
 from lightning_vq.sweep.outcome import best_trials, write_outcome
 from lightning_vq.sweep.settings import Grid
-from lightning_vq.sweep.study import counted, open_study
+from lightning_vq.sweep.study import WORKER, ask, counted, open_study, put_back, reclaim, tell
 
 STUB = str(Path(__file__).with_name("stub.py"))
 
@@ -26,6 +25,10 @@ STUB = str(Path(__file__).with_name("stub.py"))
 def ran(root: Path) -> list[str]:
     """Return the names of the trials that a stub has run for."""
     return [line.split()[0] for line in (root / "runs" / "sweeps" / "stub" / "ran.txt").read_text().splitlines()]
+
+
+def begun(root: Path) -> int:
+    return len(ran(root)) if (root / "runs/sweeps/stub/ran.txt").is_file() else 0
 
 
 def reopened(root: Path, **changes: Any) -> Any:
@@ -54,8 +57,7 @@ def test_two_workers_on_one_study_lose_and_double_nothing(tmp_path: Path, storag
 
 def test_a_killed_worker_loses_nothing_and_its_trials_are_run_again(tmp_path: Path) -> None:
     first = worker(tmp_path, "--seconds=0.5", trials=8)
-    while not (tmp_path / "runs/sweeps/stub/ran.txt").is_file() or len(ran(tmp_path)) < 5:
-        time.sleep(0.05)
+    wait_for(lambda: begun(tmp_path) >= 5)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     before = reopened(tmp_path, trials=8)
@@ -74,8 +76,7 @@ def test_a_killed_worker_loses_nothing_and_its_trials_are_run_again(tmp_path: Pa
 
 def test_a_stopped_worker_puts_its_trials_back(tmp_path: Path) -> None:
     first = worker(tmp_path, "--seconds=20", trials=4)
-    while not (tmp_path / "runs/sweeps/stub/ran.txt").is_file() or len(ran(tmp_path)) < 2:
-        time.sleep(0.05)
+    wait_for(lambda: begun(tmp_path) >= 2)
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) != 0
     study = reopened(tmp_path, trials=4)
@@ -150,8 +151,13 @@ def test_several_objectives(tmp_path: Path) -> None:
     assert 1 < len(front) <= 20
     assert [t.values[0] for t in front] == sorted((t.values[0] for t in front), reverse=True)
     assert [t.values[1] for t in front] == sorted((t.values[1] for t in front), reverse=True)
-    written = {path.name for path in write_outcome(told, study, False, 1.0)}
-    assert {"best1.yaml", "summary.json", "pareto_front.png", "pareto_front.html"} <= written
+    (told.folder / "stub_best99.yaml").write_text("of an earlier front")
+    written = write_outcome(told, study, False)
+    assert [path.name for path in written] == [f"stub_best{i + 1}.yaml" for i in range(len(front))]
+    assert sorted(told.folder.glob("*_best*.yaml")) == sorted(written)
+    assert {"pareto_front.png", "pareto_front.html", "importance_bytes.png"} <= {
+        path.name for path in (told.folder / "figures").iterdir()
+    }
     with pytest.raises(UserError, match="several objectives"):
         open_study(settings(tmp_path, objectives=told.objectives, pruner=optuna.pruners.MedianPruner()), [], False)
 
@@ -159,15 +165,14 @@ def test_several_objectives(tmp_path: Path) -> None:
 def test_the_outcome_of_one_objective(tmp_path: Path) -> None:
     told = settings(tmp_path, trials=10, space={"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}})
     study = work(told)
-    write_outcome(told, study, True, 2.0)
-    write_outcome(told, study, True, 3.0)
+    write_outcome(told, study, True)
     folder = told.folder
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["trials"]["complete"] == 10
-    assert summary["wall_seconds"] == 5.0
+    assert summary["wall_seconds"] <= summary["trial_seconds"]
     assert summary["fit_seconds"] == pytest.approx(1.0)
     assert summary["best"][0]["values"] == [max(t.value for t in study.trials)]
-    assert (folder / "best.yaml").read_text().endswith("baseline: true\n")
+    assert (folder / "stub_best.yaml").read_text().endswith("baseline: true\n")
     for name in ("importance", "parallel_coordinate", "history"):
         assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "https://cdn.plot.ly" not in (folder / "figures" / f"{name}.html").read_text()[:4000]
@@ -179,13 +184,55 @@ def test_joining_and_going_on(tmp_path: Path) -> None:
     work(settings(tmp_path, trials=2))
     with pytest.raises(UserError, match="with 2 finished trials, and nobody works on it; --resume goes on"):
         work(settings(tmp_path, trials=3))
+    with pytest.raises(UserError, match="begun with another devices"):
+        reopened(tmp_path, devices=2)
     with pytest.raises(UserError, match="begun with another space; for a new one give --name OTHER"):
         reopened(tmp_path, space={"x": {"low": 0.0, "high": 2.0}})
     assert len(counted(work(settings(tmp_path, trials=3), resume=True))) == 3
 
 
+def test_two_workers_that_see_the_same_dead_trial_put_it_back_once(tmp_path: Path) -> None:
+    told = settings(tmp_path, trials=1)
+    one, other = open_study(told, [], False), open_study(told, [], True)
+    trial = ask(one, 1)
+    assert trial is not None
+    trial.set_user_attr(WORKER, "elsewhere/1/1")  # it has never been heard of
+    assert reclaim(other, told.folder) == [0]
+    assert reclaim(one, told.folder) == []
+    assert not put_back(one, 0, told.folder)
+    (again,) = counted(one)
+    assert again.state == TrialState.WAITING
+    assert WORKER not in again.user_attrs  # else it would look abandoned while it is asked for
+
+
+def test_a_queued_trial_is_run_whatever_the_budget(tmp_path: Path) -> None:
+    told = settings(tmp_path, trials=2)
+    study = open_study(told, [], False)
+    first, second = ask(study, 2), ask(study, 2)
+    assert first is not None
+    assert second is not None
+    assert ask(study, 2) is None
+    tell(study, first.number, TrialState.FAIL)  # as put_back begins; a worker that looks now sees the budget spent
+    assert ask(study, 2) is None
+    put_back(study, second.number, told.folder)
+    again = ask(study, 1)
+    assert again is not None
+    assert study.trials[again.number].system_attrs["failed_trial"] == second.number
+    assert not any("surplus" in t.user_attrs for t in study.trials)
+
+
+def test_a_worker_that_comes_second_steps_back(tmp_path: Path) -> None:
+    study = open_study(settings(tmp_path), [], False)
+    raced = ask(study, 2), ask(study, 2)
+    third = study.ask()  # as of a worker that had looked before these two had asked
+    assert None not in raced
+    assert third.number == 2
+    assert len(counted(study)) == 3
+    assert ask(study, 3) is None
+
+
 def test_hours_end_a_study(tmp_path: Path) -> None:
-    study = work(settings(tmp_path, trials=100, hours=1 / 3600), ["--seconds=0.4"])
+    study = work(settings(tmp_path, trials=None, hours=1 / 3600), ["--seconds=0.4"])
     assert 2 <= len(counted(study)) < 20
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
 
@@ -208,10 +255,16 @@ def test_checkpoints_of_a_removed_study_are_not_gone_on_with(tmp_path: Path) -> 
         (old / name).write_text("another study's")
     study = work(told)
     assert ran(tmp_path) == ["0000-2"]
-    assert study.trials[0].user_attrs["folder"] == str(old.with_name("0000-2"))
+    assert study.trials[0].user_attrs["folder"] == "trials/0000-2"
 
 
 def test_a_value_that_is_none_is_a_failed_trial(tmp_path: Path) -> None:
-    study = work(settings(tmp_path, trials=2, objectives={"val/ndcg@10/full": "maximize", "val/hr@5/full": "maximize"}))
+    study = work(
+        settings(
+            tmp_path,
+            trials=2,
+            objectives={"val/ndcg@10/full": "maximize", "train_seconds": "minimize", "val/hr@5/full": "maximize"},
+        )
+    )
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 2
     assert study.trials[0].user_attrs["reason"].endswith("metrics.json has no finite val/hr@5/full")

@@ -1,0 +1,79 @@
+"""The config of a run: as its folder keeps it, what its training may not be, and when a run is another one."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning_vq.data.collaborative import CollaborativeData
+from lightning_vq.errors import UserError, nearest
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.runs import read_yaml
+from lightning_vq.sources.files import SUFFIXES
+from lightning_vq.trainer import refuse_accumulation
+
+
+def to_keep(config: Any) -> Any:
+    """Return a verb's parsed config as a run folder keeps it: whole, and with paths that hold from any folder."""
+    kept = config.clone()
+    for key in ("config", "run"):
+        kept.pop(key, None)
+    kept["ckpt_path"] = None
+    arguments = kept["data"]["init_args"]
+    if arguments["source"].endswith(SUFFIXES):
+        arguments["source"] = str(Path(arguments["source"]).absolute())
+    if arguments["root"] is not None:
+        arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())
+    return kept
+
+
+def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
+    """A run is gone on with, or tested, as it was configured; only its training may be made longer.
+
+    Args:
+        folder: of the run.
+        now: the config that is asked for, as `to_keep` has it.
+        going_on: with training, and not only to a test.
+
+    Raises:
+        UserError: it is another model, or to be trained otherwise.
+    """
+    saved = read_yaml(folder / "config.yaml")
+    keys = ["quantization", "model.init_args.backbone"]
+    if going_on:
+        keys += ["model", "data", "seed_everything", "monitor"]
+    for key in keys:
+        before, after = saved, now
+        for part in key.split("."):
+            before, after = before[part], after[part]
+        if before != after:
+            raise UserError(
+                f"{folder} was made with another {key} section; start a new run with "
+                f"--config {folder / 'config.yaml'} and your change"
+            )
+
+
+def check_training(
+    trainer: Any, model: Recommender, data: CollaborativeData, monitor: str, patience: int | None
+) -> None:
+    """Refuse what Lightning would accept and the run would ignore or trip over.
+
+    Args:
+        trainer: section of the config.
+        model, data: not built, not set up.
+        monitor: validation metric that chooses the best epoch.
+        patience: epochs without a better one; None is for ever.
+
+    Raises:
+        UserError: with the right key, or the nearest right value.
+    """
+    refuse_accumulation(trainer["accumulate_grad_batches"])
+    if trainer["gradient_clip_val"] is not None:
+        raise UserError("trainer.gradient_clip_val is not supported; did you mean 'model.init_args.clip'?")
+    if trainer["limit_val_batches"] == 0:
+        raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
+    if patience is not None and patience < 1:
+        raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
+    if isinstance(model, CollaborativeFiltering):
+        names = model.metric_names("val", data.protocol_names(data.val_protocols))
+        if monitor not in names:
+            raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")
