@@ -12,7 +12,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lightning_vq.arguments import with_run
@@ -288,6 +288,6 @@ def main(arguments: list[str], started: float) -> None:
             raise
         raise UserError(told) from None
     except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
+        if isinstance(end.__context__, KeyboardInterrupt) or isinstance(end, SIGTERMException):  # whose status is 0
             raise KeyboardInterrupt from None
         raise

@@ -1,5 +1,8 @@
 """A run that was stopped and resumed is bit-equal to one that never was, quantizer on."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,34 @@ class StopAt(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.left -= 1
         self.interrupt.asked = self.interrupt.asked or self.left == 0
+
+
+class Terminate(Callback):
+    """Sends this process SIGTERM, as a cluster or a sweep does, in a block; Lightning has a handler of its own."""
+
+    def __init__(self, block: int) -> None:
+        self.left = block
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            assert threading.current_thread() is threading.main_thread()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("block", [64, 4])
+def test_bit_equal_after_a_signal(tmp_path: Path, block: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    whole, _ = trained(BPRMF(), QUANTIZERS, epochs=3, held=data(block=block))
+    saving = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)
+    callbacks = [Terminate(2), Interrupt(tmp_path), saving]
+    with pytest.raises(SystemExit) as end:
+        trained(BPRMF(), QUANTIZERS, epochs=3, callbacks=callbacks, held=data(block=block))
+    assert end.value.code == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed, _ = trained(BPRMF(), QUANTIZERS, epochs=3, ckpt_path=str(tmp_path / "last.ckpt"), held=data(block=block))
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
 
 
 def moments(trainer: Trainer) -> list[torch.Tensor]:
