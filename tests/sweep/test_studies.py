@@ -110,9 +110,10 @@ def test_a_pruned_trial_ends_on_both_ranks(tmp_path: Path) -> None:
         assert not any(alive(rank["process"]) for rank in ranks(tmp_path, f"{trial.number:04}"))
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, rank: int) -> None:
-    command = sweep(tmp_path, trials=2, devices=2, epochs=8, seconds=0.3, fixed={"trainer.strategy": "ddp_fork"})
+@pytest.mark.parametrize(("strategy", "rank"), [("ddp_fork", 0), ("ddp_fork", 1), ("ddp", 1)])
+def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, strategy: str, rank: int) -> None:
+    count = 2 if strategy == "ddp_fork" else 1
+    command = sweep(tmp_path, trials=count, devices=2, epochs=8, seconds=0.3, fixed={"trainer.strategy": strategy})
     process = begin(command)
     last = tmp_path / "runs/sweeps/small/trials/0000/last.ckpt"
     wait_for(last.is_file)
@@ -121,7 +122,7 @@ def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, rank: int) -> None
     text = ended(process)
     assert "trial 0 died" in text
     found = trials(tmp_path)
-    assert [t.state for t in found] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert [t.state for t in found] == [TrialState.FAIL] + [TrialState.COMPLETE] * count
     assert found[1].params == found[0].params
     assert sorted(found[1].intermediate_values) == list(range(8))
     went_on = [one for one in ranks(tmp_path, "0000") if one["epoch"] > 0]
@@ -170,6 +171,21 @@ def test_the_best_config_runs(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     metrics = json.loads((tmp_path / "again/metrics.json").read_text())
     assert metrics["best"]["val/ndcg@10/full"] == pytest.approx(top.value, abs=1e-6)
+
+
+def test_wandb_has_a_run_for_each_trial(tmp_path: Path) -> None:
+    base = ["conf/cove_bprmf.yaml", "conf/logger/wandb.yaml"]
+    fixed = {"trainer.logger.init_args.save_dir": str(tmp_path), "wandb.trees": False, "trainer.max_epochs": 1}
+    ended(begin(sweep(tmp_path, base=base, trials=2, parallel=2, fixed=fixed)))
+    told = []
+    for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
+        inspect = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
+        lines = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.splitlines()
+        told.append(next(record["run"] for record in map(json.loads, lines) if record["type"] == "run"))
+    assert sorted(run["display_name"] for run in told) == ["small-0000", "small-0001"]
+    assert {run["run_group"] for run in told} == {"small"}
+    assert {run["job_type"] for run in told} == {"trial"}
+    assert len({run["run_id"] for run in told}) == 2
 
 
 @pytest.mark.parametrize(
