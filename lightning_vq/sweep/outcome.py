@@ -101,6 +101,7 @@ def _draw(settings: Settings, study: Study) -> None:
     """Draw what there is enough to draw of, each as PNG and as a page that opens without a network."""
     import optuna.visualization as pages  # slow to import, needed once
     import optuna.visualization.matplotlib as pictures
+    from matplotlib import rc_context
 
     legible = _legible(study)
     complete = legible.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -128,7 +129,8 @@ def _draw(settings: Settings, study: Study) -> None:
         path = settings.folder / "figures" / name
         with replacing(path.with_suffix(".html")) as temporary:
             page(shown, **arguments).write_html(temporary, include_plotlyjs=True)
-        with replacing(path.with_suffix(".png")) as temporary, warnings.catch_warnings():
+        # Some of Optuna's plots set a style for whatever is drawn next; rc_context takes it back.
+        with replacing(path.with_suffix(".png")) as temporary, warnings.catch_warnings(), rc_context():
             warnings.simplefilter("ignore")
             axes = picture(shown, **arguments)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
