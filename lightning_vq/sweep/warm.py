@@ -12,7 +12,6 @@ from pathlib import Path
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
-import pandas  # plotly imports it at its first page  # noqa: F401
 import plotly.graph_objects  # noqa: F401
 import torch._dynamo  # Adam imports it at its first step
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
