@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy import stats
 
+from lightning_vq.report import paired_difference
+
 PAIRS = {"planted": ("lgcn", "cove_lgcn_codebooks"), "ml-100k": ("ml_100k_lgcn", "ml_100k_cove_lgcn")}
 SEEDS = (1, 2, 3, 4, 5)
 METRIC = "ndcg@10/full"
@@ -61,16 +63,15 @@ def compare(out: Path, source: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         runs = {name: list(pool.map(lambda seed, name=name: again(out, name, seed), SEEDS)) for name in (base, cove)}
     best = {name: cases(Path(summary["best"][0]["folder"])) for name, summary in summaries.items()}
-    gap = best[cove] - best[base]
+    gap, half = paired_difference(best[cove], best[base])
     means = {name: [float(cases(run).mean()) for run in runs[name]] for name in runs}
     for summary in summaries.values():
         summary["best"][0].pop("folder")
     found = {
         "studies": summaries,
         "test": {name: float(values.mean()) for name, values in best.items()},
-        "users": len(gap),
-        "paired": {"mean": float(gap.mean()), "half_95": float(1.96 * gap.std(ddof=1) / np.sqrt(len(gap))),
-                   "p": float(stats.ttest_rel(best[cove], best[base]).pvalue)},
+        "users": len(best[cove]),
+        "paired": {"mean": gap, "half_95": half, "p": float(stats.ttest_rel(best[cove], best[base]).pvalue)},
         "seeds": means,
         "paired_seeds": {"mean": float(np.mean(np.subtract(means[cove], means[base]))),
                          "p": float(stats.ttest_rel(means[cove], means[base]).pvalue)},

@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 from lightning_vq.errors import UserError
-from lightning_vq.runs import checked_run
+from lightning_vq.runs import checked_run, read_yaml
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +19,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}")
+
+
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """Return the files that --config names.
+
+    Raises:
+        UserError: one is not there, or not YAML; with the line.
+    """
+    names = [b for a, b in pairwise(arguments) if a in ("--config", "-c")]
+    files = [Path(name) for name in (*names, *(a.partition("=")[2] for a in arguments if a.startswith("--config=")))]
+    for file in files:
+        read_yaml(file)
+    return files
 
 
 def with_run(verb: str, arguments: Sequence[str]) -> tuple[list[str], Path | None]:

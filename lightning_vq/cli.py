@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from lightning_vq.arguments import with_run
+from lightning_vq.arguments import config_files, with_run
 from lightning_vq.baseline import train_baseline
 from lightning_vq.callbacks.artifacts import Artifacts
 from lightning_vq.callbacks.cases import CaseMetrics
@@ -35,7 +35,7 @@ from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
 from lightning_vq.run_config import check_training, refuse_another, to_keep
-from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, read_yaml, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, write_json
 from lightning_vq.trainer import Trainer, prepare
 
 
@@ -274,12 +274,9 @@ def main(arguments: list[str], started: float) -> None:
     quieten()
     verb = arguments[0]
     rest, run = with_run(verb, arguments[1:])
-    names = [rest[i + 1] for i, a in enumerate(rest[:-1]) if a in ("--config", "-c")]
-    names += [a.partition("=")[2] for a in rest if a.startswith("--config=")]
-    for name in names:
-        read_yaml(Path(name))
+    files = config_files(rest)
     try:
-        CLI([verb, *rest], Path(names[0]).stem if names else "run", run, started)
+        CLI([verb, *rest], files[0].stem if files else "run", run, started)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
     except ProcessRaisedException as error:  # of a rank that was forked or spawned

@@ -38,7 +38,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.folder = folder
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not _warming_up(pl_module):
+        if not warming_up(pl_module):
             super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -70,13 +70,14 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not _warming_up(pl_module):
+        if not warming_up(pl_module):
             super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not _warming_up(pl_module):
+        if not warming_up(pl_module):
             super().on_train_epoch_end(trainer, pl_module)
 
 
-def _warming_up(module: LightningModule) -> bool:
+def warming_up(module: LightningModule) -> bool:
+    """Return whether a quantizer has yet to start: what is measured is the base model's."""
     return isinstance(module, Recommender) and module.warming_up

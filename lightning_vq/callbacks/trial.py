@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_vq.callbacks.artifacts import Artifacts
-from lightning_vq.modules.base import Recommender
+from lightning_vq.callbacks.checkpoints import warming_up
 
 LAST_WORDS_SECONDS = 10.0  # between asking a trial to save and leave, and killing it
 
@@ -34,8 +34,7 @@ class TrialReports(Callback):
             threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        warming_up = isinstance(pl_module, Recommender) and pl_module.warming_up
-        if trainer.sanity_checking or trainer.state.fn != "fit" or warming_up:
+        if trainer.sanity_checking or trainer.state.fn != "fit" or warming_up(pl_module):
             return
         value = float(trainer.callback_metrics[self.monitor])
         stop = trainer.is_global_zero and self._told(trainer.current_epoch, value)

@@ -18,7 +18,8 @@ from lightning_vq.sweep.outcome import best_trials, write_outcome
 from lightning_vq.sweep.processes import rehearsed
 from lightning_vq.sweep.settings import Settings, read_settings
 from lightning_vq.sweep.space import Parameter, option, read_space
-from lightning_vq.sweep.study import Study, counted, finished, living, open_study
+from lightning_vq.sweep.study import Study, counted, finished, open_study
+from lightning_vq.sweep.workers import living
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +41,8 @@ def main(arguments: list[str]) -> None:
             f"parallel {settings.parallel} trials of {settings.devices} devices need {wanted}, "
             f"but {len(found.devices)} are visible: {', '.join(found.devices)}"
         )
-    began = time.time()
+    # A trial trains no base model; the best config does if the base config says so.
+    baseline = [bool(config["baseline"]) for config in base if "baseline" in config][-1:] == [True]
     try:
         study = open_study(settings, space, resume)
         settings.folder.mkdir(parents=True, exist_ok=True)
@@ -48,21 +50,24 @@ def main(arguments: list[str]) -> None:
             path.write_text(text)
         table = LiveTable(settings, found.epochs)
         worker = Worker(settings, study, space, options, Devices(found.devices), found.forks, table)
-        of = f"{finished(study)}{settings.of}"
-        table.tell(f"study {settings.name} in {settings.folder}: {of} trials done so far")
+        _work(worker, arguments)
+        report(settings, study, baseline, time.time() - worker.begun)
+    except StorageInternalError as error:
+        raise UserError(f"storage: {str(error).splitlines()[0]}; --resume goes on from what it holds") from None
+
+
+def _work(worker: Worker, arguments: list[str]) -> None:
+    """Show the table while a worker works, and how to go on if it is stopped."""
+    settings, study, table = worker.settings, worker.study, worker.table
+    table.tell(f"study {settings.name} in {settings.folder}: {finished(study)}{settings.of} trials done so far")
+    try:
         with table:
             worker.work()
             table.show(study, [], last=True)
-        baseline = [
-            bool(config["baseline"]) for config in base if "baseline" in config
-        ]  # a trial has none, its best may
-        report(settings, study, baseline[-1:] == [True], time.time() - began)
     except KeyboardInterrupt:
         command = " ".join(["python -m lightning_vq sweep", *(a for a in arguments if a != "--resume"), "--resume"])
         print(f"Stopped: {finished(study)}{settings.of} trials are done. To go on: {command}", file=sys.stderr)
         raise
-    except StorageInternalError as error:
-        raise UserError(f"storage: {str(error).splitlines()[0]}; --resume goes on from what it holds") from None
 
 
 def trial_options(settings: Settings) -> list[str]:

@@ -16,21 +16,9 @@ from lightning_vq.sweep.devices import Devices, threads
 from lightning_vq.sweep.live import LiveTable
 from lightning_vq.sweep.settings import Settings
 from lightning_vq.sweep.space import Parameter
-from lightning_vq.sweep.study import (
-    BEAT_SECONDS,
-    CRASHES,
-    MOST_CRASHES,
-    TOKEN,
-    Study,
-    ask,
-    beat,
-    counted,
-    farewell,
-    put_back,
-    reclaim,
-    tell,
-)  # fmt: skip
+from lightning_vq.sweep.study import CRASHES, MOST_CRASHES, TOKEN, Study, ask, counted, put_back, reclaim, tell
 from lightning_vq.sweep.trial import Place, Running
+from lightning_vq.sweep.workers import BEAT_SECONDS, beat, farewell
 
 TICK_SECONDS = 0.2
 GRACE_SECONDS = 15.0  # for a trial that was asked to save and leave
@@ -184,7 +172,7 @@ class Worker:
 
     def _record(self, one: Running, status: int) -> None:
         number, trial = one.trial.number, one.trial
-        if self._frozen(number).state != TrialState.RUNNING:
+        if self.study.get_trials(deepcopy=False)[number].state != TrialState.RUNNING:
             self.table.tell(f"trial {number} was taken over by another worker")
             return
         values, why = None, one.last_words()
@@ -216,9 +204,6 @@ class Worker:
         states = [t.state for t in counted(self.study) if t.state.is_finished()]
         if len(states) >= STOP_TOGETHER and set(states) == {TrialState.FAIL}:
             raise UserError(f"the first {len(states)} trials have all failed; see {one.run / 'log.txt'}")
-
-    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
-        return self.study.get_trials(deepcopy=True)[number]
 
     # -- stopping --------------------------------------------------------------------------------------------------
 

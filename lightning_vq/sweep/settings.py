@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -12,9 +11,9 @@ from jsonargparse import ActionYesNo, ArgumentParser, lazy_instance
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, TPESampler
 
+from lightning_vq.arguments import config_files
 from lightning_vq.errors import UserError
 from lightning_vq.messages import one_line
-from lightning_vq.runs import read_yaml
 
 OURS = (
     "baseline",
@@ -151,10 +150,7 @@ def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
     parser.add_argument("--config", action="config", help="File of the settings below.")
     parser.add_argument("--resume", action=ActionYesNo, default=False, help="Go on with a study that is there.")
     parser.add_class_arguments(Settings, as_group=False)
-    files = [b for a, b in pairwise(arguments) if a == "--config"]
-    files += [a.partition("=")[2] for a in arguments if a.startswith("--config=")]
-    for file in files:
-        read_yaml(Path(file))
+    files = config_files(arguments)
     parsed = parser.parse_args(arguments)
     plain = parsed.as_dict()
     for key in ("space", "fixed"):
@@ -165,7 +161,7 @@ def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
     if settings.name is None:
         if not files:
             raise UserError("sweep needs --config FILE, for instance sweeps/cove_lgcn_codebooks.yaml")
-        settings.name = Path(files[-1]).stem
+        settings.name = files[-1].stem
     settings.check()
     parsed.space, parsed.fixed = plain["space"], plain["fixed"]
     for key in ("config", "resume"):

@@ -1,10 +1,8 @@
-"""The study: opening, joining, resuming it; who works on it; what becomes of trials that nobody runs any more."""
+"""The study: opening, joining, resuming it; its budget; what becomes of trials that nobody runs any more."""
 
 import hashlib
 import json
 import math
-import os
-import socket
 import time
 import uuid
 import warnings
@@ -22,12 +20,11 @@ from lightning_vq.errors import UserError
 from lightning_vq.runs import read_yaml
 from lightning_vq.sweep.settings import Grid, Settings
 from lightning_vq.sweep.space import Parameter
+from lightning_vq.sweep.workers import SILENT_SECONDS, WORKER, living, myself
 
-BEAT_SECONDS = 20.0
-SILENT_SECONDS = 120.0  # a worker of another machine that has not been heard of for so long is dead
 STORAGE_TRIES = 4
 MOST_CRASHES = 2  # of one trial: it is tried again once
-SURPLUS, CRASHES, WORKER, BEAT, TOKEN = "surplus", "crashes", "worker", "beat of ", "token"
+SURPLUS, CRASHES, TOKEN = "surplus", "crashes", "token"
 
 
 class Study(optuna.Study):
@@ -49,22 +46,21 @@ def open_study(settings: Settings, space: list[Parameter], resume: bool) -> Stud
     """
     assert settings.name is not None
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings(
-        "ignore", message=".*(PedAnova|region quantiles|is already reported).*", category=UserWarning
-    )
+    warnings.filterwarnings("ignore", message=".*is already reported.*", category=UserWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = _sampler(settings, space)
     multi = len(settings.objectives) > 1
     if multi and settings.pruner is not None:
         raise UserError("Optuna prunes no study of several objectives: set pruner: null")
+    none = UserError(f"there is no study {settings.name!r} in {_where(settings)} to go on with")
     if resume and settings.storage is None and not (settings.folder / "study.journal").is_file():
-        raise UserError(f"there is no study {settings.name!r} in {_where(settings)} to go on with")
+        raise none  # before a journal is made
     storage = _storage(settings)
     meant = _identity(settings)
     names = [study.study_name for study in storage.get_all_studies()]
     fresh = settings.name not in names
     if fresh and resume:
-        raise UserError(f"there is no study {settings.name!r} in {_where(settings)} to go on with")
+        raise none
     if fresh:
         directions = [optuna.study.StudyDirection[how.upper()] for how in settings.objectives.values()]
         try:
@@ -142,56 +138,6 @@ def _sampler(settings: Settings, space: list[Parameter]) -> BaseSampler:
     return sampler.over(grid) if isinstance(sampler, Grid) else sampler
 
 
-# -- workers ----------------------------------------------------------------------------------------------------------
-
-
-def myself() -> str:
-    """Return this process's name as a worker: host, process, and when it began."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_began(os.getpid())}"
-
-
-def _began(process: int) -> str:
-    """Return when a process began, in clock ticks since boot, or "" where that is not told; numbers are used again."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def beat(study: Study) -> None:
-    """Say that this worker lives; to be called every BEAT_SECONDS."""
-    study.set_user_attr(BEAT + myself(), time.time())
-
-
-def farewell(study: Study) -> None:
-    """Say that this worker leaves."""
-    study.set_user_attr(BEAT + myself(), 0.0)
-
-
-def living(study: Study) -> set[str]:
-    """Return the workers on a study that are alive, this process left out."""
-    beats = {key.removeprefix(BEAT): at for key, at in study.user_attrs.items() if key.startswith(BEAT)}
-    return {worker for worker, at in beats.items() if worker != myself() and _alive(worker, at)}
-
-
-def _alive(worker: str, last: float) -> bool:
-    host, process, began = worker.rsplit("/", 2)
-    if not last:
-        return False
-    if host == socket.gethostname():
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return _began(int(process)) == began
-    return time.time() - last < SILENT_SECONDS
-
-
-# -- trials ------------------------------------------------------------------------------------------------------------
-
-
 def counted(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count against the budget: of one that was run again only the last attempt."""
     trials = study.get_trials(deepcopy=False)
@@ -243,9 +189,7 @@ def put_back(study: Study, number: int, folder: Path) -> bool:
         return False  # of several workers that see it dead one puts it back
     trial = study.get_trials()[number]
     trial.user_attrs.pop(WORKER, None)
-    begun = (
-        any((folder / trial.user_attrs.get("folder", "")).rglob("last.ckpt")) if "folder" in trial.user_attrs else False
-    )
+    begun = "folder" in trial.user_attrs and any((folder / trial.user_attrs["folder"]).rglob("last.ckpt"))
     RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=begun)(study, trial)
     return True
 

@@ -97,9 +97,7 @@ class Running:
             "WANDB_RUN_GROUP": self.study[0],
             "WANDB_NAME": name,
             "WANDB_JOB_TYPE": "trial",
-            "WANDB_RUN_ID": hashlib.sha256(f"{self.study[1]} {name}".encode()).hexdigest()[
-                :16
-            ],  # the same when it goes on
+            "WANDB_RUN_ID": hashlib.sha256(f"{self.study[1]} {name}".encode()).hexdigest()[:16],  # also if it goes on
         }
         return kept | ({"CUDA_VISIBLE_DEVICES": ",".join(self.place.devices)} if self.place.devices else {})
 

@@ -17,7 +17,8 @@ from stub import settings, wait_for, work
 from lightning_vq.errors import UserError
 from lightning_vq.sweep.outcome import best_trials, write_outcome
 from lightning_vq.sweep.settings import Grid
-from lightning_vq.sweep.study import WORKER, ask, counted, open_study, put_back, reclaim, tell
+from lightning_vq.sweep.study import ask, counted, open_study, put_back, reclaim, tell
+from lightning_vq.sweep.workers import WORKER
 
 STUB = str(Path(__file__).with_name("stub.py"))
 
