@@ -37,6 +37,9 @@ def work(arguments: list[str], started: float) -> None:
 
         run(arguments, started)
     elif verb == "sweep":
+        from lightning_vq.sweep.processes import begin_warm
+
+        begin_warm()
         from lightning_vq.sweep.command import main as sweep
 
         sweep(rest)

@@ -65,6 +65,8 @@ class CLI(LightningCLI):
         self.pruned = False
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
         self.config_name, self.run_folder, self.started = config_name, run, started
+        asked = {args[0]: LightningCLI.subcommands()[args[0]]}
+        self.subcommands = lambda: asked  # type: ignore[method-assign]  # parsers of the other verbs take 0.1 s
         super().__init__(
             Recommender,
             CollaborativeData,
@@ -202,7 +204,8 @@ class CLI(LightningCLI):
         wanted = self._get(self.config, "baseline") and self.model.quantizers
         base = train_baseline(folder) if wanted else None
         rows = read_history(base) if base else None
-        draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
+        if TRIAL not in os.environ:  # a sweep draws those of its best trials
+            draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
         if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
             print(f"Run folder: {folder}")

@@ -49,7 +49,7 @@ def read_codes(run: Path, module: Recommender) -> dict[str, tuple[Vocabulary, Ar
     return read
 
 
-def write_trees(run: Path, module: Recommender) -> dict[str, Tree]:
+def write_trees(run: Path, module: Recommender, figures: bool = True) -> dict[str, Tree]:
     """Write tree/ of a run, for each table with a tree, and return the trees by table.
 
     <table>.html to explore, <table>.json nested, <table>.parquet with the code path of each id; where real categories
@@ -58,6 +58,7 @@ def write_trees(run: Path, module: Recommender) -> dict[str, Tree]:
     Args:
         run: folder, with its vocab/.
         module: at the epoch to tell of.
+        figures: also draw.
 
     Raises:
         UserError: as `read_codes`.
@@ -75,8 +76,10 @@ def write_trees(run: Path, module: Recommender) -> dict[str, Tree]:
         paths = [folder / f"{table}.{kind}" for kind in ("html", "json", "parquet")]
         levels = _agreements(codes, known.categories) if known else []
         if levels:
-            paths += [folder / f"{table}_agreement.json", folder / f"{table}_coverage.png"]
-            write_json(paths[-2], {"items": levels[0].items, "levels": [_plain(level) for level in levels]})
+            paths.append(folder / f"{table}_agreement.json")
+            write_json(paths[-1], {"items": levels[0].items, "levels": [_plain(level) for level in levels]})
+        if levels and figures:
+            paths.append(folder / f"{table}_coverage.png")
             draw_coverage(paths[-1], f"Real categories covered by codes: {table}", levels)
         trees[table] = Tree(vocabulary, codes, levels, paths)
     return trees

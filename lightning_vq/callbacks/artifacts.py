@@ -1,5 +1,6 @@
 """What a run leaves in its folder: config.yaml, id maps, metrics.json, trees."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.modules.collaborative import CollaborativeFiltering
-from lightning_vq.runs import read_json, replacing, write_json
+from lightning_vq.runs import TRIAL, read_json, replacing, write_json
 from lightning_vq.tree import code_paths, recovery, write_codes
 from lightning_vq.tree_folder import write_trees
 from lightning_vq.vocabulary import Vocabulary, write_vocabulary
@@ -106,7 +107,7 @@ class Artifacts(Callback):
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
         summary["bytes"] = sum(-(-bits // 8) for bits in served_bits(module).values())
         summary["recovery"] = {}
-        trees = write_trees(self.folder, module)
+        trees = write_trees(self.folder, module, figures=TRIAL not in os.environ)
         for table in summary["codes"]:
             ids, truth = {
                 "user": (data.raw.user_ids, data.raw.user_categories),

@@ -14,8 +14,8 @@ from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices
 from lightning_vq.sweep.live import LiveTable, duration, shown
 from lightning_vq.sweep.loop import Worker
-from lightning_vq.sweep.outcome import best_trials, write_outcome
-from lightning_vq.sweep.processes import rehearsed
+from lightning_vq.sweep.outcome import best_trials, run_folder, write_outcome
+from lightning_vq.sweep.processes import illustrated, rehearsed
 from lightning_vq.sweep.settings import Settings, read_settings
 from lightning_vq.sweep.space import Parameter, option, read_space
 from lightning_vq.sweep.study import Study, counted, finished, open_study
@@ -105,7 +105,12 @@ def report(settings: Settings, study: Study, baseline: bool, seconds: float) -> 
         raise UserError(f"no trial is complete{': ' + '; '.join(sorted(reasons)) if reasons else ''}")
     if living(study):
         print("Another worker is still at work, and writes the outcome anew when it ends. So far:")
+    folders = [run_folder(trial, settings) for trial in best]
+    drawing = illustrated([folder for folder in folders if (folder / "best.ckpt").is_file()])
     configs = write_outcome(settings, study, baseline)
+    drawing.join()
+    if drawing.exitcode:
+        print("The figures of the best trials could not be drawn, for the reason above", file=sys.stderr)
     for trial in best:
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
         print(f"Best: trial {trial.number}: {values}")

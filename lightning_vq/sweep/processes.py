@@ -4,6 +4,7 @@ Nothing here imports torch: the process that holds the study stays light, and on
 """
 
 import multiprocessing as mp
+import multiprocessing.forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,11 @@ from lightning_vq.errors import UserError
 
 FORKSERVER = mp.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["lightning_vq.sweep.warm"])
+
+
+def begin_warm() -> None:
+    """Start the warm process, which imports Lightning while this one imports Optuna."""
+    mp.forkserver.ensure_running()
 
 
 class Found(NamedTuple):
@@ -66,6 +72,13 @@ def begin_fit(
     return process
 
 
+def illustrated(runs: list[Path]) -> mp.process.BaseProcess:
+    """Return the process that draws the figures of run folders, which trials go without."""
+    process = FORKSERVER.Process(target=_illustrate, args=(runs,))
+    process.start()
+    return process
+
+
 def _fit(
     arguments: list[str], environment: dict[str, str], log: Path, reports: Connection, lifeline: Connection
 ) -> None:
@@ -78,3 +91,9 @@ def _check(base: list[str], variants: list[tuple[str, list[str]]], found: Connec
     from lightning_vq.sweep import warm
 
     warm.check(base, variants, found)
+
+
+def _illustrate(runs: list[Path]) -> None:
+    from lightning_vq.sweep import warm
+
+    warm.illustrate(runs)

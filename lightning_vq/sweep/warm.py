@@ -13,13 +13,20 @@ from pathlib import Path
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import plotly.graph_objects  # noqa: F401
+import pyarrow
 import torch._dynamo  # Adam imports it at its first step
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import lightning_vq.cli
+from lightning_vq.callbacks.history import read_history
 from lightning_vq.errors import UserError, exit_status
-from lightning_vq.runs import TRIAL
+from lightning_vq.figures import draw
+from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.runs import TRIAL, read_yaml
 from lightning_vq.sweep.rehearsal import rehearse
+from lightning_vq.tree_folder import write_trees
+
+pyarrow.array([""])  # looks for pandas, and imports it where it is
 
 
 def fit(
@@ -52,4 +59,13 @@ def check(base: list[str], variants: list[tuple[str, list[str]]], found: Connect
     except (UserError, OSError, MisconfigurationException) as error:
         found.send(" ".join(str(error).split()))
     sys.stderr.flush()
+    os._exit(0)
+
+
+def illustrate(runs: list[Path]) -> None:
+    """Draw the figures that these trials went without."""
+    os.setsid()
+    for run in runs:
+        draw(run / "figures", read_history(run), read_yaml(run / "config.yaml")["monitor"])
+        write_trees(run, CollaborativeFiltering.load_from_checkpoint(run / "best.ckpt"))
     os._exit(0)

@@ -158,9 +158,15 @@ def test_the_best_config_runs(tmp_path: Path) -> None:
     best = tmp_path / "runs/sweeps/small/small_best.yaml"
     assert f"Next: python -m lightning_vq fit --config {best}" in text
     assert "optuna-dashboard" in text
+    drawn = {
+        trial.number
+        for trial in trials(tmp_path)
+        if (tmp_path / f"runs/sweeps/small/trials/{trial.number:04}/figures/ranking.png").is_file()
+    }
     config = yaml.safe_load(best.read_text())
     top = max(trials(tmp_path), key=lambda t: t.value or 0.0)
     assert config["model"]["init_args"]["lr"] == top.params["model.init_args.lr"]
+    assert drawn == {top.number}
     assert config["baseline"] is True  # as the base config says
     again = subprocess.run(
         [sys.executable, "-m", "lightning_vq", "fit", "--config", str(best), "--baseline=false",
