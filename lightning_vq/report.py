@@ -28,15 +28,17 @@ def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]
 def metric_rows(folder: Path, base: Path | None) -> list[Row]:
     """Return (metric, base, quantized, difference) for every test metric."""
     ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
-    cases = pyarrow.parquet.read_table(folder / "test_users.parquet")
-    base_cases = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
+    users = pyarrow.parquet.read_table(folder / "test_users.parquet")
+    base_users = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
     rows: list[Row] = []
     for name, value in ours["test"].items():
         column = name.removeprefix("test/")
         gap, left = "", ""
-        if theirs is not None and base_cases is not None:
-            mean, half = paired_difference(cases[column].to_numpy(), base_cases[column].to_numpy())
-            left, gap = f"{theirs['test'][name]:.4f}", f"{mean:+.4f} ± {half:.4f}"
+        if theirs is not None and base_users is not None:
+            left, gap = f"{theirs['test'][name]:.4f}", f"{value - theirs['test'][name]:+.4f}"
+            if column in users.column_names:  # else it is one number of all lists together
+                mean, half = paired_difference(users[column].to_numpy(), base_users[column].to_numpy())
+                gap = f"{mean:+.4f} ± {half:.4f}"
         rows.append((name, left, f"{value:.4f}", gap))
     return rows
 
@@ -87,9 +89,9 @@ def show(folder: Path, base: Path | None, title: str) -> None:
             table.add_row(label, left, value, gap) if theirs is not None else table.add_row(label, value)
         table.add_section()
     if theirs is not None:
-        table.caption = f"Difference: mean over {_cases(folder):,} test cases, 95 % interval. One seed each."
+        table.caption = f"Difference: mean over {_users(folder):,} test users, 95 % interval. One seed each."
     Console(width=None if Console().is_terminal else 110).print(table)
 
 
-def _cases(folder: Path) -> int:
+def _users(folder: Path) -> int:
     return int(pyarrow.parquet.read_metadata(folder / "test_users.parquet").num_rows)

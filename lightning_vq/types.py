@@ -1,9 +1,10 @@
 """The nouns of the project: what passes between data, backbones, quantizers and modules.
 
-Shapes: B batch, C candidates, D dim, E training pairs, L levels, M positions, N rows of a table.
+Shapes: B batch, C candidates, D dim, E training pairs, L levels, M positions, N rows of a table, P held-out
+interactions.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -11,10 +12,10 @@ from torch import Tensor
 class Facts(NamedTuple):
     """What a model must know of the data before its tables exist. Saved whole in every checkpoint."""
 
-    rows: dict[str, int]  # entities per vocabulary, {"user": 943, "item": 1682}
+    rows: dict[str, int]  # entities per vocabulary, {"user": 943, "item": 1682}; also "category" and "relation"
     counts: dict[str, Tensor]  # (N,) int64 training frequency per vocabulary
     ids: dict[str, str]  # digest of each vocabulary's original ids in row order
-    provides: tuple[str, ...] = ()  # what the batches carry: "pairs", "graph", ... matched with Backbone.needs
+    provides: tuple[str, ...] = ()  # what the data can give: "pairs", "graph", "triples", matched with Backbone.needs
     pairs: Tensor | None = None  # (E, 2) int32 training pairs (user, item): the edges of a graph backbone
 
 
@@ -58,24 +59,50 @@ class Pairs(NamedTuple):
 
     users: Tensor  # (B,) int64
     items: Tensor | None  # (B, C) int64, column 0 the observed item in training; None: every item
+    log_q: Tensor | None = None  # (B, C) log of the odds that sampling draws the item; None: the same for all
+
+
+class Triples(NamedTuple):
+    """Triples of a knowledge graph, each with another tail and head; users, items, categories are numbered jointly."""
+
+    heads: Tensor  # (B,) int64
+    relations: Tensor  # (B,) int64, 0 is that of the interactions
+    tails: Tensor  # (B,)
+    other_tails: Tensor  # (B,) of the same kind as the tail
+    other_heads: Tensor  # (B,) of the same kind as the head
+
+
+Rows = TypeVar("Rows", bound=Pairs | Triples)
+
+
+def cut(rows: Rows, of: Tensor | slice) -> Rows:
+    """Return some rows."""
+    kind: Any = type(rows)
+    made: Rows = kind(*(None if field is None else field[of] for field in rows))
+    return made
 
 
 class Block(NamedTuple):
     """Several mini-batches that travel together: one `training_step`, many optimizer steps."""
 
-    pairs: Pairs  # users (S * B,), items (S * B, C)
+    rows: Pairs | Triples  # (S * B) rows
     size: int  # B, mini-batch rows; the last one may have fewer
 
-    def batches(self) -> list[Pairs]:
-        assert self.pairs.items is not None
-        return [Pairs(u, i) for u, i in zip(self.pairs.users.split(self.size), self.pairs.items.split(self.size))]
+    @property
+    def length(self) -> int:
+        """Return S * B."""
+        return len(self.rows[0])
+
+    def batches(self) -> list[Pairs | Triples]:
+        return [cut(self.rows, slice(start, start + self.size)) for start in range(0, self.length, self.size)]
 
 
 class EvalBatch(NamedTuple):
-    """Held-out interactions, and what the protocols rank their items against."""
+    """Users with all their held-out interactions, and what the protocols rank those items against."""
 
-    cases: Tensor  # (B,) index of the held-out interaction, of the user for prediction
-    users: Tensor  # (B,)
-    positives: Tensor  # (B,) the held-out item; any for prediction
-    seen: tuple[Tensor, Tensor] | None  # (row in batch, item) to be masked; None: full ranking is not asked for
-    candidates: Tensor | None  # (B, 99) sampled negatives; None: not asked for
+    users: Tensor  # (B,) each once
+    cases: Tensor  # (P,) index of the held-out interaction; none for prediction
+    owners: Tensor  # (P,) the row in `users` of its user
+    positives: Tensor  # (P,) its item
+    seen: tuple[Tensor, Tensor] | None  # (row in `users`, item) to be masked; None: full ranking is not asked for
+    candidates: Tensor | None  # (P, 99) sampled negatives; None: not asked for

@@ -29,8 +29,9 @@ def test_a_constant_scorer_gets_nothing() -> None:
 
 def test_a_case_seen_twice_counts_once() -> None:
     metric = Ranks()
-    metric.update(torch.tensor([2, 0]), torch.tensor([7, 1]))
-    metric.update(torch.tensor([1, 2]), torch.tensor([3, 7]))
-    cases, ranks = metric.compute()
+    metric.update(torch.tensor([2, 0]), torch.tensor([6, 4]), torch.tensor([7, 1]))
+    metric.update(torch.tensor([1, 2]), torch.tensor([4, 6]), torch.tensor([3, 7]))
+    cases, users, ranks = metric.compute()
     assert cases.tolist() == [0, 1, 2]
+    assert users.tolist() == [4, 4, 6]
     assert ranks.tolist() == [1, 3, 7]

@@ -1,12 +1,12 @@
 """The contract of every backbone."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from lightning_vq.lookup import Lookup
-from lightning_vq.types import Facts, Output, Pairs, TableSpec
+from lightning_vq.types import Facts, Output, TableSpec
 
 
 class Backbone(nn.Module, ABC):
@@ -27,5 +27,10 @@ class Backbone(nn.Module, ABC):
         """Return the id tables by name."""
 
     @abstractmethod
-    def forward(self, look: Lookup, batch: Pairs) -> Output:
-        """Score the batch's items, or every item where it names none."""
+    def forward(self, look: Lookup, batch: Any) -> Output:
+        """Score the batch's items, or every item where it names none.
+
+        Args:
+            look: the id tables, through their quantizers.
+            batch: Pairs; in training also Triples, if the backbone needs "triples".
+        """

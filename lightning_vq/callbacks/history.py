@@ -37,7 +37,7 @@ class History(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Block, batch_idx: int
     ) -> None:
-        self._epoch_samples += len(batch.pairs.users) * trainer.world_size
+        self._epoch_samples += batch.length * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause()

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs, generator
+from lightning_vq.data.samplers import PairSampler, Sampler, popularity
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
+from lightning_vq.data.triples import TripleSampler, knowledge_graph
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.interactions import Interactions, core
@@ -40,7 +42,8 @@ class CollaborativeData(LightningDataModule):
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
         batch_size: positives of a mini-batch, on each rank (B).
-        negatives: uniform negatives per positive, never among the user's training items.
+        negatives: negatives per positive, never among the user's training items.
+        negative_power: how popular they are: odds are training counts (at least 1) to this power; 0 is uniform.
         block: mini-batches that one training_step walks through.
         eval_protocols: "full" ranks all items but those the user trained on; "sampled" ranks against uniform
             negatives that the user never touched, stored with the source or drawn once by eval_seed.
@@ -65,6 +68,7 @@ class CollaborativeData(LightningDataModule):
         ratio: tuple[float, float, float] = (0.8, 0.1, 0.1),
         batch_size: int = 1024,
         negatives: int = 1,
+        negative_power: float = 0.0,
         block: int = 16,
         eval_protocols: Sequence[Protocol] = ("full", "sampled"),
         val_protocols: Sequence[Protocol] = ("full", "sampled"),
@@ -79,6 +83,8 @@ class CollaborativeData(LightningDataModule):
         for name, value in {**sizes, "eval_memory_mib": eval_memory_mib}.items():
             if value < 1:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
+        if negative_power < 0:
+            raise UserError(f"data.init_args.negative_power is {negative_power}; it must not be negative")
         for name, protocols in (("eval", eval_protocols), ("val", val_protocols)):
             if not protocols:
                 raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
@@ -86,6 +92,7 @@ class CollaborativeData(LightningDataModule):
         self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
         self.split, self.ratio = split, ratio
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
+        self.negative_power = negative_power
         self.eval_protocols, self.val_protocols = eval_protocols, val_protocols
         self.eval_negatives, self.eval_seed, self.eval_memory_mib = eval_negatives, eval_seed, eval_memory_mib
         self.seed, self.planted = seed, planted
@@ -137,6 +144,7 @@ class CollaborativeData(LightningDataModule):
             for p, (u, _) in self.parts.items()
         }
         self._sampled: dict[int, Tensor] = {}
+        self.graph = knowledge_graph(raw, *self.parts[TRAIN])
         self.raw = raw  # last: where this is set, all of the above stands
 
     def facts(self) -> Facts:
@@ -144,13 +152,23 @@ class CollaborativeData(LightningDataModule):
         assert self.raw is not None
         users, items = self.parts[TRAIN]
         return Facts(
-            rows={"user": self.user_count, "item": self.item_count},
+            rows={
+                "user": self.user_count,
+                "item": self.item_count,
+                "category": len(self.graph.categories),
+                "relation": len(self.graph.names),
+            },
             counts={
                 "user": torch.bincount(users, minlength=self.user_count),
                 "item": torch.bincount(items, minlength=self.item_count),
             },
-            ids={"user": _digest(self.raw.user_ids), "item": _digest(self.raw.item_ids)},
-            provides=("pairs", "graph"),
+            ids={
+                "user": _digest(self.raw.user_ids.to_pylist()),
+                "item": _digest(self.raw.item_ids.to_pylist()),
+                "category": _digest(self.graph.categories),
+                "relation": _digest(self.graph.names),
+            },
+            provides=("pairs", "graph", "triples"),
             pairs=torch.stack([users, items], dim=1).int(),
         )
 
@@ -162,9 +180,18 @@ class CollaborativeData(LightningDataModule):
         # A run resumed between epochs gets no state of its loader back, only the number of the epoch.
         trainer: Any = self.trainer
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
-        return BlockLoader(
-            *self.parts[TRAIN], self.train_known, self.batch_size, self.negatives, self.block, seed, epoch, rank, world
-        )
+        return BlockLoader(self._sampler(), self.batch_size, self.block, seed, epoch, rank, world)
+
+    def _sampler(self) -> Sampler:
+        """Return what the backbone at hand trains on."""
+        assert self.raw is not None
+        trainer: Any = self.trainer
+        backbone = getattr(getattr(trainer, "lightning_module", None), "backbone", None)
+        if backbone is not None and "triples" in backbone.needs:
+            return TripleSampler(self.graph, self.raw.where)
+        users, items = self.parts[TRAIN]
+        weights = popularity(items, self.item_count, self.negative_power) if self.negative_power else None
+        return PairSampler(users, items, self.train_known, self.negatives, weights)
 
     def val_dataloader(self) -> EvalLoader:
         return self._held_out(DEV, self.val_protocols)
@@ -175,24 +202,28 @@ class CollaborativeData(LightningDataModule):
     def predict_dataloader(self) -> EvalLoader:
         """Every user once, with the items of train and dev masked, so that lists can be held against test."""
 
-        def make(rows: Tensor) -> EvalBatch:
-            return EvalBatch(rows, rows, rows, self._seen(rows, (TRAIN, DEV)), None)
+        def make(users: Tensor) -> EvalBatch:
+            nothing = users[:0]
+            return EvalBatch(users, nothing, nothing, nothing, self._seen(users, (TRAIN, DEV)), None)
 
-        return EvalLoader(self.user_count, self._rows_in_memory(), make, *self._rank())
+        return EvalLoader(torch.arange(self.user_count), self._users_in_memory(0), make, *self._rank())
 
     def protocol_names(self, protocols: Sequence[Protocol]) -> list[str]:
         """Return protocols as metric names carry them: "full", "uni99"."""
         return ["full" if protocol == "full" else f"uni{self.eval_negatives}" for protocol in protocols]
 
     def _held_out(self, part: int, protocols: Sequence[Protocol]) -> EvalLoader:
-        users, items = self.parts[part]
+        held, items = self.parts[part]
         sampled = self.sampled_negatives(part) if "sampled" in protocols else None
 
-        def make(rows: Tensor) -> EvalBatch:
-            seen = self._seen(users[rows], (TRAIN,)) if "full" in protocols else None
-            return EvalBatch(rows, users[rows], items[rows], seen, None if sampled is None else sampled[rows])
+        def make(users: Tensor) -> EvalBatch:
+            owners, cases = self._rows_of(users, part)
+            seen = self._seen(users, (TRAIN,)) if "full" in protocols else None
+            return EvalBatch(users, cases, owners, items[cases], seen, None if sampled is None else sampled[cases])
 
-        return EvalLoader(len(users), self._rows_in_memory(), make, *self._rank())
+        users = torch.unique(held)
+        cases = -(-len(held) // len(users)) if "sampled" in protocols else 0
+        return EvalLoader(users, self._users_in_memory(cases), make, *self._rank())
 
     def sampled_negatives(self, part: int) -> Tensor:
         """Return the negatives (M, 99) of each held-out interaction of a part, stored or drawn by eval_seed."""
@@ -217,25 +248,31 @@ class CollaborativeData(LightningDataModule):
 
     def _seen(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return (row, item) of what users (B,) interacted with in some parts."""
-        rows, items = [], []
-        for part in parts:
-            starts = self._starts[part]
-            lengths = starts[users + 1] - starts[users]
-            row = torch.arange(len(users)).repeat_interleave(lengths)
-            shift = starts[users] - (lengths.cumsum(0) - lengths)
-            place = shift.repeat_interleave(lengths).add_(torch.arange(len(row)))
-            rows.append(row)
-            items.append(self.parts[part][1].index_select(0, place))
-        return torch.cat(rows), torch.cat(items)
+        found = [(*self._rows_of(users, part), part) for part in parts]
+        items = [self.parts[part][1].index_select(0, place) for _, place, part in found]
+        return torch.cat([row for row, _, _ in found]), torch.cat(items)
 
-    def _rows_in_memory(self) -> int:
-        """Return how many rows fit, each with a score per item and, at width 64, the vectors of its candidates."""
-        return max(1, (self.eval_memory_mib << 20) // (4 * max(self.item_count, 64 * (1 + self.eval_negatives))))
+    def _rows_of(self, users: Tensor, part: int) -> tuple[Tensor, Tensor]:
+        """Return (row, place in the part) of each interaction of users (B,) in a part."""
+        starts = self._starts[part]
+        lengths = starts[users + 1] - starts[users]
+        row = torch.arange(len(users)).repeat_interleave(lengths)
+        shift = starts[users] - (lengths.cumsum(0) - lengths)
+        return row, shift.repeat_interleave(lengths).add_(torch.arange(len(row)))
+
+    def _users_in_memory(self, cases: int) -> int:
+        """Return how many users fit, each with a score per item and, at width 64, the vectors of its candidates.
+
+        Args:
+            cases: held-out interactions of a user that have candidates of their own.
+        """
+        numbers = max(self.item_count, 64 * cases * (1 + self.eval_negatives))
+        return max(1, (self.eval_memory_mib << 20) // (4 * numbers))
 
     def _rank(self) -> tuple[int, int]:
         trainer: Any = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
 
-def _digest(ids: Any) -> str:
-    return hashlib.sha256("\0".join(map(str, ids.to_pylist())).encode()).hexdigest()
+def _digest(ids: Sequence[object]) -> str:
+    return hashlib.sha256("\0".join(map(str, ids)).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Tensor loaders: an epoch is drawn in one vectorized go and cut into slices, with no per-sample Python.
 
 Each is a plain iterable with a length; the training loader also says where it stands, so that a run stopped in the
-middle of an epoch goes on bit for bit. Shapes: E training pairs, B mini-batch, S mini-batches in a block.
+middle of an epoch goes on bit for bit. Shapes: E rows of an epoch, B mini-batch, S mini-batches in a block.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,47 +9,35 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from lightning_vq.data.negatives import KnownPairs, generator
-from lightning_vq.types import Block, EvalBatch, Pairs
+from lightning_vq.data.negatives import generator
+from lightning_vq.data.samplers import Sampler
+from lightning_vq.types import Block, EvalBatch, Pairs, Triples, cut
 
 EPOCH_DRAW = 1  # purpose of the generator
 
 
 class BlockLoader:
-    """Blocks of training mini-batches with freshly drawn negatives.
+    """Blocks of training mini-batches, drawn anew each epoch.
 
     Every rank draws the same epoch and takes its share of each global mini-batch, so that one process at batch
     2 * B and two at batch B see the same pairs; shares of an uneven last mini-batch differ by at most one row.
 
     Args:
-        users, items: (E,) training pairs, sorted by user.
-        known: what a negative must not be.
+        sampler: of the E rows of an epoch.
         batch_size: rows of a mini-batch on each rank (B).
-        negatives: per observed pair.
         block: mini-batches in a block (S).
         seed, epoch: of the first draw.
         rank, world: whose share of it.
     """
 
     def __init__(
-        self,
-        users: Tensor,
-        items: Tensor,
-        known: KnownPairs,
-        batch_size: int,
-        negatives: int,
-        block: int,
-        seed: int,
-        epoch: int,
-        rank: int,
-        world: int,
+        self, sampler: Sampler, batch_size: int, block: int, seed: int, epoch: int, rank: int, world: int
     ) -> None:
-        self.users, self.items, self.known = users, items, known
-        self.batch_size, self.negatives, self.block = batch_size, negatives, block
+        self.sampler, self.batch_size, self.block = sampler, batch_size, block
         self.seed, self.rank, self.world = seed, rank, world
         self.epoch = epoch
         self.position, self._resumed = 0, False  # blocks of this epoch that were handed out
-        whole, rest = divmod(len(users), batch_size * world)
+        whole, rest = divmod(sampler.count, batch_size * world)
         self.batches = whole + (rest >= world)  # a rest smaller than the ranks would leave one with nothing
 
     def __len__(self) -> int:
@@ -61,23 +49,22 @@ class BlockLoader:
         if self.position >= len(self) or (self.position and not self._resumed):
             self.epoch, self.position = self.epoch + 1, 0
         self._resumed = False
-        users, items = self._epoch()
+        whole = self._epoch()
         rows = self.batch_size * self.block
         while self.position < len(self):
             start = self.position * rows
             self.position += 1
-            yield Block(Pairs(users[start : start + rows], items[start : start + rows]), self.batch_size)
+            yield Block(cut(whole, slice(start, start + rows)), self.batch_size)
 
-    def _epoch(self) -> tuple[Tensor, Tensor]:
-        """Return this rank's users (E',) and items (E', 1 + negatives) of the epoch in training order."""
+    def _epoch(self) -> Pairs | Triples:
+        """Return this rank's rows of the epoch in training order."""
         draw = generator(self.seed, EPOCH_DRAW, self.epoch)
-        negatives = self.known.negatives(self.users, self.negatives, draw)
-        items = torch.cat([self.items[:, None], negatives], dim=1)
-        order = torch.randperm(len(self.users), generator=draw)
+        drawn = self.sampler.draw(draw)
+        order = torch.randperm(self.sampler.count, generator=draw)
         if self.world > 1:
             shares = [part.tensor_split(self.world)[self.rank] for part in order.split(self.batch_size * self.world)]
             order = torch.cat(shares[: self.batches])
-        return self.users[order], items[order]
+        return cut(drawn, order)
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}
@@ -87,11 +74,19 @@ class BlockLoader:
 
 
 class EvalLoader:
-    """Evaluation batches made on demand from row numbers 0..count-1, a contiguous share per rank."""
+    """Evaluation batches made on demand from users, a contiguous share per rank.
 
-    def __init__(self, count: int, batch_size: int, make: Callable[[Tensor], EvalBatch], rank: int, world: int) -> None:
-        rows = torch.arange(count).tensor_split(world)[rank]
-        self.parts, self.make = rows.split(max(1, batch_size)), make
+    Args:
+        users: (U,) that are evaluated.
+        batch_size: users of a batch.
+        make: the batch of some users.
+        rank, world: whose share of them.
+    """
+
+    def __init__(
+        self, users: Tensor, batch_size: int, make: Callable[[Tensor], EvalBatch], rank: int, world: int
+    ) -> None:
+        self.parts, self.make = users.tensor_split(world)[rank].split(max(1, batch_size)), make
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -1,4 +1,4 @@
-"""Uniform negatives that are never among a user's known items; exact, vectorized. Shapes: E rows, n negatives."""
+"""Negatives that are never among a user's known items; exact, vectorized. Shapes: E rows, n negatives, N items."""
 
 from collections.abc import Sequence
 
@@ -46,13 +46,28 @@ class KnownPairs:
         place = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
         return self.keys[place] == wanted
 
-    def negatives(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Return (E, count) items unknown to users (E,), drawn uniformly with replacement; sort users for speed."""
+    def negatives(self, users: Tensor, count: int, generator: torch.Generator, weights: Tensor | None = None) -> Tensor:
+        """Return (E, count) items unknown to users (E,), drawn with replacement; sort users for speed.
+
+        Args:
+            users: (E,).
+            count: how many for each.
+            generator: of all draws.
+            weights: (N,) odds of each item, none of them zero; None: uniform.
+        """
+        sums = None if weights is None else weights.double().cumsum(0)
+
+        def draw(size: int) -> Tensor:
+            if sums is None:
+                return torch.randint(self.item_count, (size,), generator=generator)
+            point = torch.rand(size, generator=generator, dtype=torch.double) * sums[-1]
+            return torch.searchsorted(sums, point, right=True).clamp_max_(self.item_count - 1)
+
         repeated = users.repeat_interleave(count)
-        drawn = torch.randint(self.item_count, (len(repeated),), generator=generator)
+        drawn = draw(len(repeated))
         wrong = self.contains(repeated, drawn).nonzero().squeeze(1)
         while len(wrong):
-            drawn[wrong] = torch.randint(self.item_count, (len(wrong),), generator=generator)
+            drawn[wrong] = draw(len(wrong))
             wrong = wrong[self.contains(repeated[wrong], drawn[wrong])]
         return drawn.view(len(users), count)
 

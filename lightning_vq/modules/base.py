@@ -16,7 +16,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
-from lightning_vq.types import Block, Facts, Output, Pairs, Table, TableSpec
+from lightning_vq.types import Block, Facts, Output, Pairs, Table, TableSpec, Triples
 
 
 @runtime_checkable
@@ -63,18 +63,26 @@ class Recommender(LightningModule, ABC):
     # -- what a family says ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def loss(self, output: Output) -> Tensor:
+    def task_loss(self, output: Output, batch: Any) -> Tensor:
         """Return the task's loss of one mini-batch, a mean over its rows."""
+
+    def scored(self, batch: Pairs | Triples) -> Pairs | Triples:
+        """Return what the backbone scores in training."""
+        return batch
 
     # -- building ----------------------------------------------------------------------------------------------------
 
     def build(self, facts: Facts) -> None:
         """Make the tables from the facts of the data. A second call checks that the facts agree."""
         if self.facts is not None:
-            if self.facts.rows != facts.rows:
-                raise UserError(f"one of model and data has {self.facts.rows} entities, the other {facts.rows}")
-            if self.facts.ids != facts.ids:
-                changed = [vocab for vocab, digest in facts.ids.items() if self.facts.ids.get(vocab) != digest]
+            vocabs = sorted({spec.vocab for spec in self.specs.values()})
+            (ours, our_ids), (theirs, their_ids) = (
+                [{vocab: part.get(vocab) for vocab in vocabs} for part in (f.rows, f.ids)] for f in (self.facts, facts)
+            )
+            if ours != theirs:
+                raise UserError(f"one of model and data has {ours} entities, the other {theirs}")
+            changed = [vocab for vocab in vocabs if our_ids[vocab] != their_ids[vocab]]
+            if changed:
                 raise UserError(f"model and data number their {changed} differently: the data has changed since")
             return
         missing = self.backbone.needs - set(facts.provides)
@@ -166,8 +174,8 @@ class Recommender(LightningModule, ABC):
             optimizer.step()
             for name, value in terms.items():
                 values.setdefault(name, []).append(value.detach())
-        rows = len(block.pairs.users)
-        shares = torch.tensor([len(batch.users) / rows for batch in batches], device=self.device)
+        rows = block.length
+        shares = torch.tensor([len(batch[0]) / rows for batch in batches], device=self.device)
         means = {name: (torch.stack(parts) * shares).sum() for name, parts in values.items()}
         if not all(torch.isfinite(value) for value in means.values()):
             raise UserError(f"training diverged: {self._broken(means)}; try a lower model.init_args.lr (now {self.lr})")
@@ -179,11 +187,11 @@ class Recommender(LightningModule, ABC):
             batch_size=rows,
         )
 
-    def step_losses(self, batch: Pairs, hooks: list[LossHook]) -> dict[str, Tensor]:
+    def step_losses(self, batch: Pairs | Triples, hooks: list[LossHook]) -> dict[str, Tensor]:
         """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
         look = self.lookup()
-        output = self.backbone(look, batch)
-        terms = {"task": self.loss(output)}
+        output = self.backbone(look, self.scored(batch))
+        terms = {"task": self.task_loss(output, batch)}
         for hook in hooks:
             terms |= hook.losses(self, look, output)
         return terms

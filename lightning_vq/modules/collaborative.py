@@ -1,30 +1,49 @@
-"""Collaborative filtering: BPR training, full ranking and sampled-negative ranking of one held-out item per user."""
+"""Collaborative filtering: training on sampled or all items, full ranking and sampled-negative ranking.
 
-from typing import Any
+Shapes: B users, P their held-out interactions, N items.
+"""
+
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
-from lightning_vq.losses import bpr, candidate_scores
-from lightning_vq.metrics import Ranks, hit_ratio, ndcg, rank_of_first
+from lightning_vq.metrics import (
+    MetricName,
+    Ranks,
+    Recommended,
+    coverage,
+    mean_popularity,
+    rank_of_first,
+    user_metrics,
+)
 from lightning_vq.modules.base import Recommender
-from lightning_vq.types import EvalBatch, Output, Pairs
+from lightning_vq.types import EvalBatch, Output, Pairs, Triples
+
+Loss = Literal["bpr", "bce", "margin", "sampled_softmax", "softmax"]
 
 
 class CollaborativeFiltering(Recommender):
     """Ranks items for users.
 
     Metric names carry stage and protocol: `test/ndcg@10/full` ranks every item but those in the user's training
-    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives.
+    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. The test also tells what is recommended:
+    `test/coverage@10/full`, the share of items in at least one user's list, and `test/popularity@10/full`, the mean
+    training count of what stands in the lists.
 
     Args:
-        backbone: a pair scorer, BPRMF or LightGCN.
+        backbone: how ids become scores.
         lr, weight_decay, clip: see Recommender.
-        ks: cut-offs of HR and NDCG.
+        loss: "bpr", "bce" (binary cross-entropy), "margin" or "sampled_softmax" of the observed item against its
+            negatives, or "softmax" over all items.
+        margin: of the loss "margin".
+        metrics: of "hr", "recall", "ndcg", "mrr", "map"; with one held-out item a user recall is hr and map is mrr.
+        ks: their cut-offs.
         top_k: length of the lists that `predict` writes.
     """
 
@@ -34,34 +53,71 @@ class CollaborativeFiltering(Recommender):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         clip: float | None = None,
+        loss: Loss = "bpr",
+        margin: float = 1.0,
+        metrics: tuple[MetricName, ...] = ("hr", "ndcg"),
         ks: tuple[int, ...] = (5, 10),
         top_k: int = 10,
     ) -> None:
         super().__init__(backbone, lr, weight_decay, clip)
         if not ks or min(ks) < 1 or top_k < 1:
             raise UserError(f"model.init_args: ks is {list(ks)} and top_k {top_k}; all must be at least 1")
-        self.ks, self.top_k = tuple(ks), top_k
+        if not metrics or len(set(metrics)) < len(metrics):
+            raise UserError(f"model.init_args.metrics is {list(metrics)}; it must name one or more, each once")
+        if loss == "softmax" and "triples" in backbone.needs:
+            raise UserError(
+                f"{type(backbone).__name__} trains on triples: choose another model.init_args.loss than softmax"
+            )
+        self.loss, self.margin = loss, margin
+        self.metrics, self.ks, self.top_k = tuple(metrics), tuple(ks), top_k
         self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way
-        self.results: dict[str, tuple[Tensor, Tensor]] = {}  # cases and ranks by protocol, of the last stage done
+        self.recommended: Recommended | None = None  # of the test under way
+        self.results: dict[
+            str, tuple[Tensor, Tensor, Tensor]
+        ] = {}  # cases, users, ranks by protocol, of the last stage
         self._look: Lookup | None = None
 
     def metric_names(self, stage: str, protocols: list[str]) -> list[str]:
-        """Return the names of every metric of a stage, `val/ndcg@10/full`."""
-        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in ("hr", "ndcg") for k in self.ks]
+        """Return the names of every ranking metric of a stage, `val/ndcg@10/full`."""
+        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
 
-    def loss(self, output: Output) -> Tensor:
-        return bpr(candidate_scores(output))
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def scored(self, batch: Pairs | Triples) -> Pairs | Triples:
+        """Return the batch, or its users with every item where the loss is over all of them."""
+        return Pairs(batch.users, None) if self.loss == "softmax" and isinstance(batch, Pairs) else batch
+
+    def task_loss(self, output: Output, batch: Pairs | Triples) -> Tensor:
+        """Return the loss of a mini-batch."""
+        if self.loss == "softmax":
+            assert isinstance(batch, Pairs)
+            assert batch.items is not None
+            return losses.softmax(losses.all_scores(output), batch.items[:, 0])
+        scores = losses.candidate_scores(output)
+        if self.loss == "bpr":
+            return losses.bpr(scores)
+        if self.loss == "bce":
+            return losses.binary_cross_entropy(scores)
+        if self.loss == "margin":
+            return losses.margin(scores, self.margin)
+        return losses.sampled_softmax(scores, batch.log_q if isinstance(batch, Pairs) else None)
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
 
     def ranks_of(self, look: Lookup, batch: EvalBatch) -> dict[str, Tensor]:
-        """Return the rank (B,) of each held-out item by protocol; ties count against the model."""
+        """Return the rank (P,) of each held-out item by protocol; ties count against the model."""
         ranks = {}
         if batch.seen is not None:
             scores = self.score_all(look, batch)
+            if self.recommended is not None:
+                self.recommended.update(_top(scores, max(self.ks))[0])
+            if len(batch.owners) != len(batch.users):  # else each user holds out one
+                scores = scores.index_select(0, batch.owners)
             positive = scores.gather(1, batch.positives[:, None])
             ranks["full"] = (scores >= positive).sum(1)
         if batch.candidates is not None:
-            items = torch.cat([batch.positives[:, None], batch.candidates], dim=1)  # (B, 1 + 99)
-            scores = candidate_scores(self.backbone(look, Pairs(batch.users, items)))
+            items = torch.cat([batch.positives[:, None], batch.candidates], dim=1)  # (P, 1 + 99)
+            scores = losses.candidate_scores(self.backbone(look, Pairs(batch.users[batch.owners], items)))
             _refuse_nan(scores, "scores of sampled candidates")
             ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(scores)
         return ranks
@@ -72,10 +128,7 @@ class CollaborativeFiltering(Recommender):
         assert batch.seen is not None
         for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
             _refuse_nan(tensor, name)
-        if output.bias is None:
-            scores = output.hidden @ output.keys.T
-        else:
-            scores = torch.addmm(output.bias, output.hidden, output.keys.T)
+        scores = losses.all_scores(output)
         if not torch.isfinite(scores.sum()):  # finite vectors may still overflow; cheaper than a look at each score
             raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
         row, item = batch.seen
@@ -85,18 +138,29 @@ class CollaborativeFiltering(Recommender):
     def _evaluate(self, batch: EvalBatch) -> None:
         assert self._look is not None
         for protocol, ranks in self.ranks_of(self._look, batch).items():
-            self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.cases, ranks)
+            metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
+            metric.update(batch.cases, batch.users[batch.owners], ranks)
 
     def _start(self) -> None:
-        self._look, self.ranks = self.lookup(), {}
+        self._look, self.ranks, self.recommended = self.lookup(), {}, None
+
+    def user_values(self, protocol: str) -> dict[str, Tensor]:
+        """Return "ndcg@10" and so on of each user (U,) of the last stage, users rising."""
+        _, users, ranks = self.results[protocol]
+        return user_metrics(self.metrics, self.ks, users, ranks, one_list=protocol == "full")
 
     def _finish(self, stage: str) -> None:
         self._look = None
         self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
-        for protocol, (_, ranks) in self.results.items():
-            values = {f"{stage}/hr@{k}/{protocol}": hit_ratio(ranks, k).mean() for k in self.ks}
-            values |= {f"{stage}/ndcg@{k}/{protocol}": ndcg(ranks, k).mean() for k in self.ks}
-            self.log_dict(values)
+        for protocol in self.results:
+            values = self.user_values(protocol)
+            self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})
+        if self.recommended is not None and "full" in self.results:
+            assert self.facts is not None
+            counts = self.facts.counts["item"].to(self.device)
+            for k, times in zip(self.ks, self.recommended.compute()):
+                told = {"coverage": coverage(times), "popularity": mean_popularity(times, counts)}
+                self.log_dict({f"{stage}/{name}@{k}/full": value for name, value in told.items()})
 
     def on_validation_epoch_start(self) -> None:
         self._start()
@@ -110,6 +174,8 @@ class CollaborativeFiltering(Recommender):
 
     def on_test_epoch_start(self) -> None:
         self._start()
+        assert self.facts is not None
+        self.recommended = Recommended(self.ks, self.facts.rows["item"]).to(self.device)
 
     def test_step(self, batch: EvalBatch, batch_idx: int) -> STEP_OUTPUT:
         self._evaluate(batch)
@@ -127,6 +193,12 @@ class CollaborativeFiltering(Recommender):
         scores = self.score_all(self._look, batch)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.users, best.indices, best.values
+
+
+def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the best items (B, k) and their scores; -1 and -inf where a user has fewer unseen items."""
+    values, items = scores.topk(min(k, scores.shape[1]), dim=1)
+    return torch.where(values > -torch.inf, items, -1), values
 
 
 def _refuse_nan(tensor: Tensor | None, name: str) -> None:

@@ -41,6 +41,7 @@ class Interactions(NamedTuple):
     item_categories: dict[str, Array] = {}  # known truth about items, (N,) per level, coarse last
     user_categories: dict[str, Array] = {}
     item_metadata: Metadata | None = None
+    relations: dict[str, tuple[Array, Array]] = {}  # item to item by name: heads (T,) and tails (T,)
 
 
 def from_columns(

@@ -8,6 +8,7 @@ import torch
 
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
+from lightning_vq.data.samplers import PairSampler
 from lightning_vq.types import Block, EvalBatch
 
 PAIRS, USERS, ITEMS = 103, 11, 40
@@ -17,7 +18,7 @@ def loader(batch_size: int = 8, rank: int = 0, world: int = 1, pairs: int = PAIR
     users = torch.arange(pairs) * USERS // pairs  # sorted
     items = torch.arange(pairs) * 7 % ITEMS
     known = KnownPairs(users, items, ITEMS, "here")
-    return BlockLoader(users, items, known, batch_size, 2, block, 5, 0, rank, world)
+    return BlockLoader(PairSampler(users, items, known, 2), batch_size, block, 5, 0, rank, world)
 
 
 def epoch(one: BlockLoader) -> list[Block]:
@@ -35,7 +36,7 @@ def observed(rows: torch.Tensor) -> list[tuple[int, int]]:
 
 
 def everything(one: BlockLoader) -> list[tuple[int, int]]:
-    return sorted(zip(one.users.tolist(), one.items.tolist()))
+    return sorted(zip(one.sampler.users.tolist(), one.sampler.items.tolist()))
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, PAIRS - 1, PAIRS, 1000])
@@ -56,7 +57,7 @@ def test_negatives_are_unknown() -> None:
     one = loader()
     for rows in minibatches(epoch(one)):
         assert rows.shape[1] == 4
-        assert not one.known.contains(rows[:, 0].repeat_interleave(2), rows[:, 2:].flatten()).any()
+        assert not one.sampler.known.contains(rows[:, 0].repeat_interleave(2), rows[:, 2:].flatten()).any()
 
 
 def test_consecutive_epochs_differ_and_none_is_empty() -> None:
@@ -125,11 +126,11 @@ def test_resumed_at_any_block(stop: int, rank: int, world: int) -> None:
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
 def test_evaluation_covers_each_row_once_over_the_ranks(count: int, world: int, batch_size: int) -> None:
     def make(rows: torch.Tensor) -> EvalBatch:
-        return EvalBatch(rows, rows * 2, rows * 3, None, None)
+        return EvalBatch(rows * 2, rows, rows, rows * 3, None, None)
 
     rows: list[int] = []
     for rank in range(world):
-        one = EvalLoader(count, batch_size, make, rank, world)
+        one = EvalLoader(torch.arange(count), batch_size, make, rank, world)
         batches = list(one)
         assert len(batches) == len(one)
         assert all(len(batch.cases) <= batch_size for batch in batches)
@@ -140,11 +141,11 @@ def test_evaluation_covers_each_row_once_over_the_ranks(count: int, world: int, 
 
 def test_an_epoch_left_in_its_middle_is_followed_by_a_whole_one() -> None:
     one = loader(batch_size=4, block=2)
-    first = [block.pairs.users for block in islice(one, 2)]  # as trainer.limit_train_batches does
-    second = [block.pairs.users for block in one]
+    first = [block.rows.users for block in islice(one, 2)]  # as trainer.limit_train_batches does
+    second = [block.rows.users for block in one]
     assert len(second) == len(one)
     assert one.epoch == 1
     assert not torch.equal(torch.cat(first), torch.cat(second[:2]))
     resumed = loader(batch_size=4, block=2)
     resumed.load_state_dict({"epoch": 0, "position": 1})
-    assert torch.equal(next(iter(resumed)).pairs.users, first[1])
+    assert torch.equal(next(iter(resumed)).rows.users, first[1])
