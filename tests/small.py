@@ -11,6 +11,7 @@ from lightning_vq.backbones.base import Backbone
 from lightning_vq.callbacks import QuantizationCallback
 from lightning_vq.data import CollaborativeData
 from lightning_vq.modules import CollaborativeFiltering
+from lightning_vq.modules.collaborative import Loss
 from lightning_vq.quantizers import Cascaded, Quantizer
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.trainer import Trainer
@@ -35,11 +36,12 @@ def trained(
     ckpt_path: str | None = None,
     omega_q: float = 1.0,
     restart_dead_codes: bool = False,
+    loss: Loss = "bpr",
     **options: Any,
 ) -> tuple[CollaborativeFiltering, Trainer]:
     """Return a module trained from seed 0 and its trainer."""
     seed_everything(0, verbose=False)
-    module = CollaborativeFiltering(backbone, lr=1e-2, weight_decay=1e-4)
+    module = CollaborativeFiltering(backbone, lr=1e-2, weight_decay=1e-4, loss=loss)
     trainer = Trainer(
         max_epochs=epochs, logger=False, enable_progress_bar=False,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),

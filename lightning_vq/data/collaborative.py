@@ -188,7 +188,7 @@ class CollaborativeData(LightningDataModule):
         trainer: Any = self.trainer
         backbone = getattr(getattr(trainer, "lightning_module", None), "backbone", None)
         if backbone is not None and "triples" in backbone.needs:
-            return TripleSampler(self.graph, self.raw.where)
+            return TripleSampler(self.graph)
         users, items = self.parts[TRAIN]
         weights = popularity(items, self.item_count, self.negative_power) if self.negative_power else None
         return PairSampler(users, items, self.train_known, self.negatives, weights)

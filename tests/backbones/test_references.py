@@ -1,4 +1,4 @@
-"""GMF, NeuMF, NGCF and CFKG against plain float64 torch written from their papers: scores, gradients, both score paths."""
+"""GMF, NeuMF, NGCF and CFKG against plain float64 torch written from their papers: scores, gradients, both paths."""
 
 import math
 from copy import deepcopy
@@ -18,7 +18,9 @@ from lightning_vq.losses import all_scores, candidate_scores
 from lightning_vq.types import Facts, Pairs, Triples
 
 USERS, ITEMS, CATEGORIES, RELATIONS, DIM = 9, 7, 3, 4, 5
-PAIRS = torch.tensor([[0, 1], [0, 4], [1, 1], [3, 0], [3, 6], [4, 2], [8, 5], [8, 6]])  # users 2, 5, 6, 7, item 3 have none
+PAIRS = torch.tensor(
+    [[0, 1], [0, 4], [1, 1], [3, 0], [3, 6], [4, 2], [8, 5], [8, 6]]
+)  # users 2, 5, 6, 7, item 3 have none
 ROWS = {"user": USERS, "item": ITEMS, "category": CATEGORIES, "relation": RELATIONS}
 ASKED, CANDIDATES = torch.tensor([0, 2, 8]), torch.tensor([[1, 3], [0, 6], [5, 5]])
 
@@ -50,7 +52,9 @@ def agrees(backbone: Backbone, tables: dict[str, Tensor], expected: Tensor, wide
     theirs = torch.autograd.grad((wanted * difference).sum(1).sin().sum(), list(wide.values()), allow_unused=True)
     for name, our, their in zip(tables, ours, theirs):
         if their is not None:
-            torch.testing.assert_close(our, their.float(), atol=1e-5, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+            torch.testing.assert_close(
+                our, their.float(), atol=1e-5, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}"
+            )
 
 
 def widened(tables: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,16 +1,21 @@
 """Full and sampled ranking through the module itself, with scorers whose figures are known."""
 
+import math
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small import cascaded, data, trained
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.data import CollaborativeData
+from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.errors import UserError
 from lightning_vq.metrics import hit_ratio, ndcg
 from lightning_vq.modules import CollaborativeFiltering
+from lightning_vq.trainer import Trainer
 
 needs_data = pytest.mark.skipif("LIGHTNING_VQ_DATA" not in os.environ, reason="real data: set LIGHTNING_VQ_DATA")
 
@@ -119,3 +124,67 @@ def test_a_random_scorer_hits_k_in_a_hundred() -> None:
     assert exact == pytest.approx(0.0454, abs=5e-5)
     assert sum(f["hr@10/uni99"] for f in found) / 5 == pytest.approx(0.1, abs=0.01)
     assert sum(f["ndcg@10/uni99"] for f in found) / 5 == pytest.approx(exact, abs=0.006)
+
+
+# -- several held-out items a user -------------------------------------------------------------------------------------
+
+
+def several(tmp_path: Path, memory_mib: int = 64) -> CollaborativeData:
+    """Return data with one to four test items a user, one dev item for most, and users of no test item."""
+    draw = np.random.default_rng(0)
+    rows = ["user,item,split"]
+    for user in range(30):
+        items = draw.permutation(40)[:12]
+        parts = ["train"] * 7 + ["dev"] * (user % 5 > 0) + ["test"] * (user % 5)
+        rows += [f"u{user},i{item},{part}" for item, part in zip(items, parts)]
+    path = tmp_path / "several.csv"
+    path.write_text("\n".join([*rows, *(f"u29,j{i},train" for i in range(20))]) + "\n")
+    held = CollaborativeData(source=str(path), eval_memory_mib=memory_mib, eval_negatives=9)
+    held.setup()
+    return held
+
+
+def test_several_held_out_items_by_brute_force(tmp_path: Path) -> None:
+    held = several(tmp_path)
+    module = CollaborativeFiltering(BPRMF(dim=8), metrics=("hr", "recall", "ndcg", "mrr", "map"), ks=(3, 10))
+    module.build(held.facts())
+    trainer = Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
+    found = trainer.test(module, datamodule=held, verbose=False)[0]
+    p, q, b = (module.tables[name].detach().double().numpy() for name in ("user", "item", "item_bias"))
+    scores = p @ q.T + b[:, 0]
+    parts = [{(int(u), int(i)) for u, i in zip(*held.parts[part])} for part in range(3)]
+    lists, values = [], {name: [] for name in ("hr", "recall", "ndcg", "mrr", "map")}
+    for user in sorted({u for u, _ in parts[2]}):
+        trained_on = {i for u, i in parts[0] if u == user}
+        order = [i for i in np.argsort(-scores[user]) if i not in trained_on][:10]
+        lists.append(order)
+        wanted = {i for u, i in parts[2] if u == user}
+        hits = [item in wanted for item in order]
+        places = [place for place, hit in enumerate(hits, 1) if hit]
+        best = min(len(wanted), 10)
+        values["hr"].append(bool(places))
+        values["recall"].append(len(places) / len(wanted))
+        values["mrr"].append(1 / places[0] if places else 0)
+        values["map"].append(sum(j / place for j, place in enumerate(places, 1)) / best)
+        ideal = sum(1 / math.log2(place + 1) for place in range(1, best + 1))
+        values["ndcg"].append(sum(1 / math.log2(place + 1) for place in places) / ideal)
+    for name, each in values.items():
+        assert found[f"test/{name}@10/full"] == pytest.approx(np.mean(each), abs=1e-6), name
+    flat = np.concatenate(lists)
+    assert found["test/coverage@10/full"] == pytest.approx(len(set(flat)) / held.item_count)
+    counts = held.facts().counts["item"].numpy()
+    assert found["test/popularity@10/full"] == pytest.approx(counts[flat].mean(), rel=1e-6)
+
+
+def test_batches_hold_whole_users_with_all_they_hold_out(tmp_path: Path) -> None:
+    held = several(tmp_path)
+    users, items = held.parts[2]
+    batches = list(EvalLoader(torch.unique(users), 4, held.test_dataloader().make, 0, 1))
+    assert len(batches) == 6
+    assert torch.cat([b.cases for b in batches]).tolist() == list(range(len(users)))
+    for batch in batches:
+        assert torch.equal(batch.users[batch.owners], users[batch.cases])
+        assert torch.equal(batch.positives, items[batch.cases])
+        assert batch.candidates is not None
+        assert batch.candidates.shape == (len(batch.cases), 9)
+        assert not held.all_known.contains(users[batch.cases].repeat_interleave(9), batch.candidates.flatten()).any()
