@@ -13,6 +13,7 @@ HELP = """usage: python -m lightning_vq VERB ...
   test        evaluate a run's best checkpoint on test          --run DIR
   predict     write every user's best items as Parquet          --run DIR
   sweep       run or join a study of many fits                  --config FILE [--resume]
+  reproduce   run a paper's table, and hold it against it       TABLE [--rows ...] [--budget NAME]
   tree        write the learned category trees as pages         --run DIR [--against DIR]
   data        list, info, download, verify data sources         python -m lightning_vq data --help
   dashboards  publish the W&B dashboards of runs and studies    --entity NAME --project NAME
@@ -21,7 +22,7 @@ First: python -m lightning_vq fit --config conf/cove_lgcn.yaml
 Any option of a config goes on the command line: --trainer.max_epochs=5. All of them: fit --help
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-VERBS = (*TRAINER_VERBS, "sweep", "tree", "data", "dashboards")
+VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "data", "dashboards")
 
 
 def work(arguments: list[str], started: float) -> None:
@@ -43,6 +44,13 @@ def work(arguments: list[str], started: float) -> None:
         from lightning_vq.sweep.command import main as sweep
 
         sweep(rest)
+    elif verb == "reproduce":
+        from lightning_vq.sweep.processes import begin_warm
+
+        begin_warm()
+        from lightning_vq.reproduce.command import main as reproduce
+
+        reproduce(rest)
     elif verb == "tree":
         from lightning_vq.tree_command import main as tree
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -235,11 +236,13 @@ class CLI(LightningCLI):
         weights = torch.load(best, weights_only=True, mmap=True)
         # Loaded here: given as ckpt_path it would set the callbacks back to the best epoch as well.
         self.model.load_state_dict(weights["state_dict"])
+        began = time.perf_counter()
         test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
+        seconds = time.perf_counter() - began
         os.environ.pop(HANDED_DOWN, None)
         if self.trainer.is_global_zero:
             assert isinstance(self.model, CollaborativeFiltering)
-            self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test))
+            self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), seconds)
         return folder
 
     def validate(self, **options: Any) -> None:

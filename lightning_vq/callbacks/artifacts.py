@@ -80,6 +80,7 @@ class Artifacts(Callback):
             "threads": torch.get_num_threads(),
             "epochs": len(self.history.rows),
             "train_seconds": self.history.seconds,
+            "seconds_per_epoch": self.history.seconds / max(1, len(self.history.rows)),
             "seconds": time.time() - self.started,
             "samples_per_second": self.history.samples_per_second(),
             "best": best,
@@ -92,6 +93,7 @@ class Artifacts(Callback):
         data: CollaborativeData,
         epoch: int,
         test: dict[str, float],
+        test_seconds: float,
     ) -> dict[str, Any]:
         """Write everything and return the content of metrics.json.
 
@@ -100,9 +102,10 @@ class Artifacts(Callback):
             data: that it was tested on.
             epoch: the best one, from 0.
             test: metrics of the test.
+            test_seconds: that it took.
         """
         assert data.raw is not None
-        summary = {"state": "finished", **self._training(module, epoch), "test": test}
+        summary = {"state": "finished", **self._training(module, epoch), "test": test, "test_seconds": test_seconds}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
         summary["bytes"] = sum(-(-bits // 8) for bits in served_bits(module).values())

@@ -15,15 +15,8 @@ from lightning_vq.arguments import config_files
 from lightning_vq.errors import UserError
 from lightning_vq.messages import one_line
 
-OURS = (
-    "baseline",
-    "trainer.devices",
-    "seed_everything",
-    "monitor",
-    "config",
-    "run",
-    "ckpt_path",
-)  # set for every trial
+OURS = ("baseline", "trainer.devices", "monitor", "config", "run", "ckpt_path")  # set for every trial
+SEED = "seed_everything"
 
 
 class Grid(GridSampler):
@@ -55,7 +48,8 @@ class Settings:
         hours: of this command, after which it begins no trial; a later --resume has as many again.
         parallel: trials at a time in this process.
         devices: of each trial, by data parallel training if more than one.
-        seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first.
+        seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first. For trials that
+            differ in their seed alone put seed_everything into space, with choices.
         storage: URL of a database that several machines reach; null is a file, study.journal in the study's folder.
         root: the study's folder is <root>/runs/sweeps/<name>.
         name: of the study; null is the name of the sweep's file.
@@ -117,6 +111,8 @@ class Settings:
         if not next(iter(self.objectives)).startswith("val/"):
             raise UserError("the first objective chooses each trial's best epoch, so it must be a val/... metric")
         self.check_keys("fixed", self.fixed)
+        if SEED in self.fixed or (SEED in self.space and self.seeds != [0]):
+            raise UserError(f"{SEED} is given by seeds: to vary it from trial to trial put it into space alone")
 
     @staticmethod
     def check_keys(where: str, keys: Iterable[str]) -> None:

@@ -69,7 +69,8 @@ class Running:
         if (self.run / "last.ckpt").is_file() and (self.run / "config.yaml").is_file():
             arguments = ["--run", str(self.run)]
         else:
-            arguments = [*self.options, f"--seed_everything={self.seeds[len(self.done)]}"]
+            # First: a space that varies the seed has its own after it, which wins.
+            arguments = [f"--seed_everything={self.seeds[len(self.done)]}", *self.options]
         self.reports, theirs = mp.Pipe()
         lifeline, self._lifeline = mp.Pipe(duplex=False)
         log = self.run / "log.txt"

@@ -1,0 +1,84 @@
+"""`python -m lightning_vq reproduce cage/table2`: run what is missing of a paper's table, and say what came of it."""
+
+import time
+from pathlib import Path
+
+from lightning_vq.arguments import Parser
+from lightning_vq.errors import UserError, nearest
+from lightning_vq.reproduce.paper import FOLDER, Paper, read_paper
+from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
+from lightning_vq.reproduce.results import Figure, Gain, figures, gains
+from lightning_vq.reproduce.runs import RowRuns
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb.
+
+    Raises:
+        UserError: a wrong argument, or a table that is not there or says what none may.
+    """
+    about = "Run what is missing of a paper's table, and hold it against the paper."
+    parser = Parser(prog="python -m lightning_vq reproduce", description=about, allow_abbrev=False)
+    parser.add_argument("table", nargs="?", help=f"of {FOLDER}, such as cage/table2, or a YAML of your own; none: list")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="these rows only; * and ? are wildcards")
+    parser.add_argument("--seeds", type=int, metavar="N", help="fits of each tuned config; else as the table says")
+    parser.add_argument("--budget", metavar="NAME", help="of the table, such as small or paper; else its first")
+    parser.add_argument("--hours", type=float, metavar="H", help="begin no row after so many")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="fits at a time")
+    parser.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="runs go to DIR/runs/papers/<table>")
+    parser.add_argument("--report", action="store_true", help="run nothing: tell of what has run")
+    options = parser.parse_args(arguments)
+    if options.table is None:
+        return _list()
+    name, paper = read_paper(options.table)
+    budget = options.budget or next(iter(paper.budgets))
+    if budget not in paper.budgets:
+        raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")
+    seeds = paper.seeds if options.seeds is None else options.seeds
+    for key, value in (("--seeds", seeds), ("--parallel", options.parallel)):
+        if value < 1:
+            raise UserError(f"{key} is {value}; it must be at least 1")
+    rows, folder = paper.chosen(options.rows), options.root / "runs" / "papers" / name / budget
+    every = {row.name: RowRuns(paper, row, paper.budgets[budget], folder / row.slug) for row in paper.rows}
+    began = time.time()
+    for row in rows:
+        late = options.hours is not None and time.time() - began > 3600 * options.hours
+        if not options.report and not late and row.at_hand() is None:
+            every[row.name].run(seeds, options.parallel, lambda text: print(f"\n{text}", flush=True))
+    told = notes(name, paper, (budget, paper.budgets[budget]), seeds)
+    _tell(paper, [row.name for row in rows], every, seeds, folder, told)
+    return None
+
+
+def _tell(
+    paper: Paper, chosen: list[str], every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str]
+) -> None:
+    """Print and write the table of some rows."""
+    found: list[Figure] = []
+    against: list[Gain] = []
+    by_name = {row.name: row for row in paper.rows}
+    for name in chosen:
+        row, runs = by_name[name], every[name].finished()
+        runs = {seed: run for seed, run in runs.items() if seed < seeds}
+        found += figures(paper, row, runs, seeds)
+        if row.over is not None and row.at_hand() is None:
+            against += gains(paper, row, by_name[row.over], runs, every[row.over].finished())
+    print()
+    show(paper.title, HEAD, figure_cells(found, paper.tolerance))
+    if against:
+        show("Gains", GAINS, gain_cells(against))
+    for line in told[1:]:
+        print(line)
+    for path in write(folder, paper, found, against, told):
+        print(f"Written: {path}")
+
+
+def _list() -> None:
+    """Print the tables that there are."""
+    names = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+    if not names:
+        raise UserError(f"there are no tables in {FOLDER}: run this in a clone of lightning_vq")
+    for name in names:
+        paper = read_paper(name)[1]
+        budgets = ", ".join(f"{key} ({one.trials} trials a row)" for key, one in paper.budgets.items())
+        print(f"{name:24} {paper.title}; {len(paper.rows)} rows; budgets: {budgets}")

@@ -1,0 +1,160 @@
+"""What the YAML of a paper's table may say, and reading it."""
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from lightning_vq.errors import UserError, nearest
+from lightning_vq.messages import one_line
+from lightning_vq.runs import read_yaml
+from lightning_vq.sources.files import SUFFIXES
+from lightning_vq.sources.named import data_root, named_source
+
+FOLDER = Path("conf/papers")
+
+
+@dataclass
+class Budget:
+    """What a reproduction may cost.
+
+    Args:
+        trials: of each row's tuning, the same for base models and quantized ones.
+        fixed: dotted key -> value for every fit, such as fewer epochs.
+    """
+
+    trials: int
+    fixed: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Row:
+    """A row of the table: a model on a data set.
+
+    Args:
+        name: as the paper has it.
+        source: data set; null for one that lightning_vq does not have.
+        get: how to come by such a data set.
+        base: config files of its fits, layered left to right.
+        fixed: dotted key -> value.
+        space: what is tuned, as in a sweep; nothing where the settings are known.
+        over: name of the row that this one is said to be better than.
+        paper: column -> the paper's figure; a column may be missing.
+        note: what a reader must know of this row.
+    """
+
+    name: str
+    source: str | None = None
+    get: str | None = None
+    base: list[str] = field(default_factory=list)
+    fixed: dict[str, Any] = field(default_factory=dict)
+    space: dict[str, Any] = field(default_factory=dict)
+    over: str | None = None
+    paper: dict[str, float] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """Return the name as that of a folder."""
+        return "".join(c if c.isalnum() or c in "-_" else "-" for c in self.name.lower())
+
+    def at_hand(self) -> str | None:
+        """Return None, or how to get the row's data set."""
+        if self.source is None:
+            return self.get
+        if self.source == "planted" or self.source.endswith(SUFFIXES):
+            return None
+        root = self.fixed.get("data.init_args.root")
+        there = (data_root(root) / named_source(self.source).name).is_dir()
+        return None if there else f"python -m lightning_vq data download {self.source}"
+
+
+@dataclass
+class Paper:
+    """A table.
+
+    Args:
+        title: paper and table number.
+        columns: the paper's column -> `test/...`, seconds_per_epoch or test_seconds of our runs.
+        budgets: by name; the first is the default.
+        sweep: settings of every row's tuning, as in a sweep's file: objectives, sampler, pruner, fixed.
+        rows: in the order in which they run.
+        seeds: how many fits of the tuned config the means are over, seeds 0, 1, ...
+        tolerance: a figure that is nearer than this share to the paper's is reproduced; null: figures that no other
+            machine or data set can have.
+        about: what a reader must know of the whole table.
+    """
+
+    title: str
+    columns: dict[str, str]
+    budgets: dict[str, Budget]
+    sweep: dict[str, Any]
+    rows: list[Row]
+    seeds: int = 3
+    tolerance: float | None = 0.03
+    about: str | None = None
+
+    def check(self) -> None:
+        """Refuse what no parser can.
+
+        Raises:
+            UserError: a name that stands twice or for nothing.
+        """
+        names = [row.name for row in self.rows]
+        if len({row.slug for row in self.rows}) < len(names):
+            raise UserError(f"rows: two have one name: {', '.join(sorted(n for n in names if names.count(n) > 1))}")
+        for i, row in enumerate(self.rows):
+            if row.over is not None and row.over not in names[:i]:
+                raise UserError(f"row {row.name!r}: over {row.over!r} is no earlier row{nearest(row.over, names)}")
+            for column in row.paper:
+                if column not in self.columns:
+                    raise UserError(f"row {row.name!r}: {column!r} is no column{nearest(column, self.columns)}")
+            if (row.source is None) == (row.get is None) or (row.source is not None and not row.base):
+                raise UserError(f"row {row.name!r} needs either source and base, or get: how to come by its data")
+
+    def chosen(self, patterns: list[str]) -> list[Row]:
+        """Return the rows whose names match a pattern; all of them without patterns.
+
+        Raises:
+            UserError: a pattern that matches none.
+        """
+        for pattern in patterns:
+            if not any(fnmatch(row.name.lower(), pattern.lower()) for row in self.rows):
+                names = [row.name for row in self.rows]
+                raise UserError(f"--rows {pattern!r} matches no row{nearest(pattern, names)}")
+        return [r for r in self.rows if not patterns or any(fnmatch(r.name.lower(), p.lower()) for p in patterns)]
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(one_line(message, self))
+
+
+def read_paper(name: str) -> tuple[str, Paper]:
+    """Return the name and the table of conf/papers/<name>.yaml, or of a file of your own.
+
+    Raises:
+        UserError: there is none, or it says what no table may.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        tables = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml")]
+        raise UserError(f"there is no table {name!r}" + (nearest(name, tables) if tables else f" in {FOLDER}"))
+    told = read_yaml(path)
+    if not isinstance(told, dict):
+        raise UserError(f"{path}: a table is a mapping with title, columns, budgets, sweep and rows")
+    told.pop("shared", None)  # where a file keeps what its rows have in common, by YAML's own anchors
+    parser = _Parser()
+    parser.add_class_arguments(Paper, as_group=False)
+    try:
+        parsed = parser.parse_object(told)
+        # Not instantiated: classes that a sweep's settings name would be made here.
+        plain = parsed.as_dict()
+        budgets = {key: Budget(**value) for key, value in plain["budgets"].items()}
+        paper = Paper(**{**plain, "budgets": budgets, "rows": [Row(**row) for row in plain["rows"]]})
+        paper.check()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return (path.with_suffix("").name if path.is_absolute() or ".." in path.parts else name.removesuffix(".yaml")), paper
