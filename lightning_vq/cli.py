@@ -126,7 +126,7 @@ class CLI(LightningCLI):
             prepare(self.model, self.datamodule, [quantization])  # bad data leaves no run folder behind
         self.run_folder = self.run_folder or self._folder()
         health: CodebookHealth = self._get(self.config_init, "health")
-        callbacks: list[Callback] = [quantization, health, CaseMetrics(self.run_folder / "test_users.parquet")]
+        callbacks: list[Callback] = [quantization, health, CaseMetrics(self.run_folder)]
         if self.subcommand == "fit":
             self.interrupt = Interrupt(self.run_folder)
             self.history = History(self.run_folder)

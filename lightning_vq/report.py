@@ -16,7 +16,7 @@ MOST_LEVELS = 4  # of a quantizer, that have a row each
 
 
 def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]:
-    """Return mean and half width of the 95 % interval (normal) of per-case differences (U,).
+    """Return mean and half width of the 95 % interval (normal) of per-user differences (U,).
 
     >>> paired_difference(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]))
     (0.25, 0.49)
@@ -28,14 +28,14 @@ def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]
 def metric_rows(folder: Path, base: Path | None) -> list[Row]:
     """Return (metric, base, quantized, difference) for every test metric."""
     ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
-    cases = pyarrow.parquet.read_table(folder / "test_users.parquet")
-    base_cases = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
+    users = pyarrow.parquet.read_table(folder / "test_users.parquet")
+    base_users = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
     rows: list[Row] = []
     for name, value in ours["test"].items():
         column = name.removeprefix("test/")
         gap, left = "", ""
-        if theirs is not None and base_cases is not None:
-            mean, half = paired_difference(cases[column].to_numpy(), base_cases[column].to_numpy())
+        if theirs is not None and base_users is not None:
+            mean, half = paired_difference(users[column].to_numpy(), base_users[column].to_numpy())
             left, gap = f"{theirs['test'][name]:.4f}", f"{mean:+.4f} ± {half:.4f}"
         rows.append((name, left, f"{value:.4f}", gap))
     return rows
@@ -87,9 +87,9 @@ def show(folder: Path, base: Path | None, title: str) -> None:
             table.add_row(label, left, value, gap) if theirs is not None else table.add_row(label, value)
         table.add_section()
     if theirs is not None:
-        table.caption = f"Difference: mean over {_cases(folder):,} test cases, 95 % interval. One seed each."
+        table.caption = f"Difference: mean over {_users(folder):,} test users, 95 % interval. One seed each."
     Console(width=None if Console().is_terminal else 110).print(table)
 
 
-def _cases(folder: Path) -> int:
+def _users(folder: Path) -> int:
     return int(pyarrow.parquet.read_metadata(folder / "test_users.parquet").num_rows)

@@ -14,14 +14,17 @@ from lightning_vq.runs import write_parquet
 
 
 class CaseMetrics(Callback):
-    """Writes user, item (original ids), rank and metrics by protocol after a test.
+    """Writes two files, in original ids, after a test.
+
+    test_cases.parquet has a row for each held-out interaction: user, item and `rank/<protocol>`. test_users.parquet
+    has a row for each test user: user and her `<metric>@<k>/<protocol>`.
 
     Args:
-        path: of the Parquet file.
+        folder: where to.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -30,15 +33,15 @@ class CaseMetrics(Callback):
         assert data.raw is not None
         assert isinstance(pl_module, CollaborativeFiltering)
         users, items = data.parts[TEST]
-        columns: dict[str, Any] = {
-            "user": data.raw.user_ids.take(pa.array(users.numpy())),
-            "item": data.raw.item_ids.take(pa.array(items.numpy())),
-        }
-        for protocol, (cases, ranks) in pl_module.results.items():
-            assert len(cases) == len(users)
+        ids = data.raw.user_ids.take(pa.array(users.numpy()))
+        cases: dict[str, Any] = {"user": ids, "item": data.raw.item_ids.take(pa.array(items.numpy()))}
+        metrics: dict[str, Any] = {"user": ids}
+        for protocol, (tested, ranks) in pl_module.results.items():
+            assert len(tested) == len(users)
             ranks = ranks.cpu()
-            columns[f"rank/{protocol}"] = ranks.numpy()
+            cases[f"rank/{protocol}"] = ranks.numpy()
             for k in pl_module.ks:
-                columns[f"hr@{k}/{protocol}"] = hit_ratio(ranks, k).numpy()
-                columns[f"ndcg@{k}/{protocol}"] = ndcg(ranks, k).numpy()
-        write_parquet(self.path, columns)
+                metrics[f"hr@{k}/{protocol}"] = hit_ratio(ranks, k).numpy()
+                metrics[f"ndcg@{k}/{protocol}"] = ndcg(ranks, k).numpy()
+        write_parquet(self.folder / "test_cases.parquet", cases)
+        write_parquet(self.folder / "test_users.parquet", metrics)
