@@ -16,7 +16,7 @@ from lightning_vq.comparison_report import show, write_csv, write_markdown
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw_comparison
 from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
-from lightning_vq.held_out import Tested, positions, read_tested, refuse_different
+from lightning_vq.held_out import HeldOut, positions, read_held_out, refuse_different
 from lightning_vq.vocabulary import read_vocabulary
 
 
@@ -71,7 +71,7 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
     if len(folders) < 2:
         raise UserError(f"compare needs two runs or more, as: compare {folders[0] / 'baseline'} {folders[0]}")
     names = short_names(folders)
-    runs = [read_tested(folder) for folder in folders]
+    runs = [read_held_out(folder) for folder in folders]
     for run in runs[1:]:
         refuse_different(runs[0], run)
     metrics = [name for name in runs[0].metrics() if all(name in run.metrics() for run in runs)]
@@ -84,7 +84,7 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
     return _rows(names, [whole, by_frequency(runs, chosen)]), chosen
 
 
-def by_frequency(runs: Sequence[Tested], metric: str) -> Family:
+def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     """Return a metric by groups of users and of held-out items, as the first run's training counted them.
 
     Groups without a case are left out.

@@ -50,7 +50,7 @@ def notes(rows: Sequence[Comparison]) -> list[str]:
     main, groups = (sum((row.of == "all") is whole for row in rows) for whole in (True, False))
     return [
         f"Means over {rows[0].n:,} test users; difference B - A with its bootstrap interval (none under {FEWEST} "
-        f"users); p: sign-flip test, {RESAMPLES:,} flips, whose least p is {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
+        f"users); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
         f"for {main} comparisons of metrics, {groups} of groups; better, worse: p Holm < {ALPHA}.",
         f"Groups are of users, and of the items held out (n cases), as A's training counted them. "
         f"{DEFINITION[0].upper()}{DEFINITION[1:]}.",

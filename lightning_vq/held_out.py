@@ -17,7 +17,7 @@ from lightning_vq.runs import checked_run, read_json
 Array = np.ndarray[Any, Any]
 
 
-class Tested(NamedTuple):
+class HeldOut(NamedTuple):
     """The test of a finished run."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Tested(NamedTuple):
         return positions(self.cases["user"], self.users["user"])
 
 
-def read_tested(folder: Path) -> Tested:
+def read_held_out(folder: Path) -> HeldOut:
     """Read the test of a run.
 
     Raises:
@@ -63,7 +63,7 @@ def read_tested(folder: Path) -> Tested:
     for protocol in {name.partition("/")[2] for name in users.column_names if "@" in name}:
         if f"rank/{protocol}" not in cases.column_names:
             raise UserError(f"{folder}: test_cases.parquet has no column 'rank/{protocol}'; {_anew(folder)}")
-    return Tested(folder, summary["monitor"], users, cases)
+    return HeldOut(folder, summary["monitor"], users, cases)
 
 
 def _anew(folder: Path) -> str:
@@ -85,7 +85,7 @@ def _read(folder: Path, name: str, *keys: str) -> pa.Table:
     return table.sort_by([(key, "ascending") for key in keys])
 
 
-def refuse_different(one: Tested, other: Tested) -> None:
+def refuse_different(one: HeldOut, other: HeldOut) -> None:
     """Accept two runs that were tested on the same held-out interactions, and no others.
 
     Raises:
@@ -98,7 +98,7 @@ def refuse_different(one: Tested, other: Tested) -> None:
         raise UserError(f"{one.folder} and {other.folder} hold out an interaction a different number of times")
 
 
-def _same(one: Tested, other: Tested, ours: pa.ChunkedArray, theirs: pa.ChunkedArray, what: str) -> None:
+def _same(one: HeldOut, other: HeldOut, ours: pa.ChunkedArray, theirs: pa.ChunkedArray, what: str) -> None:
     for run, against, mine, yours in ((one, other, ours, theirs), (other, one, theirs, ours)):
         lone = mine.filter(pc.invert(pc.is_in(mine, yours.combine_chunks())))
         if len(lone):
