@@ -112,6 +112,22 @@ def test_a_better_run_is_called_better(runs: tuple[Path, Path], copy: Path, tmp_
     assert "on 1 of 8 metrics after correction, worse on none." in (tmp_path / "out" / "comparison.md").read_text()
 
 
+def test_users_may_have_several_cases(runs: tuple[Path, Path], copy: Path, tmp_path: Path) -> None:
+    other = tmp_path / "runs" / "other" / "1"
+    shutil.copytree(copy, other)
+    for folder, rank in ((copy, 1), (other, 50)):
+        table = pq.read_table(folder / "test_cases.parquet")
+        items = pq.read_table(folder / "vocab" / "item.parquet")
+        item = items["id"][int(np.argmax(items["count"].to_numpy()))].as_py()
+        more = {"user": table["user"][3].as_py(), "item": item, "rank/full": rank, "rank/uni99": rank}
+        whole = pa.concat_tables([pa.Table.from_pylist([more], table.schema), table])
+        pq.write_table(whole, folder / "test_cases.parquet")
+    rows = [row for row in compared(tmp_path / "out", copy, other) if row["of"] == "items"]
+    assert sum(int(row["n"]) for row in rows) == 151
+    assert [row["group"] for row in rows if float(row["difference"]) < 0] == ["head"]
+    assert {float(row["p"]) for row in rows} == {1.0}  # one user differs: either sign is as far
+
+
 def refusal(*arguments: Path | str) -> str:
     with pytest.raises(UserError) as told:
         compare_command.main([str(argument) for argument in arguments])
