@@ -15,6 +15,7 @@ HELP = """usage: python -m lightning_vq VERB ...
   sweep       run or join a study of many fits                  --config FILE [--resume]
   reproduce   run a paper's table, and hold it against it       TABLE [--rows ...] [--budget NAME]
   tree        write the learned category trees as pages         --run DIR [--against DIR]
+  compare     do runs differ, on which metrics, for whom?       RUN_A RUN_B [RUN_C ...]
   data        list, info, download, verify data sources         python -m lightning_vq data --help
   dashboards  publish the W&B dashboards of runs and studies    --entity NAME --project NAME
 
@@ -22,7 +23,7 @@ First: python -m lightning_vq fit --config conf/cove_lgcn.yaml
 Any option of a config goes on the command line: --trainer.max_epochs=5. All of them: fit --help
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "data", "dashboards")
+VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "compare", "data", "dashboards")
 
 
 def work(arguments: list[str], started: float) -> None:
@@ -55,6 +56,10 @@ def work(arguments: list[str], started: float) -> None:
         from lightning_vq.tree_command import main as tree
 
         tree(rest)
+    elif verb == "compare":
+        from lightning_vq.compare_command import main as compare
+
+        compare(rest)
     elif verb == "data":
         from lightning_vq.data_command import main as data
 

@@ -1,4 +1,4 @@
-"""Figures of a run: losses, ranking and code usage against epochs; how codes cover real categories."""
+"""Figures: a run's losses, ranking and code usage against epochs; how codes cover categories; how runs differ."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_vq.agreement import Agreement
+from lightning_vq.comparison import Comparison
 from lightning_vq.runs import replacing
 
 Rows = Sequence[Mapping[str, float]]
@@ -77,7 +78,7 @@ def draw_coverage(path: Path, title: str, levels: Sequence[Agreement]) -> None:
     for i, (axes, level) in enumerate(zip(figure.subplots(1, len(levels), squeeze=False)[0], levels)):
         at = np.arange(1, level.codes + 1)
         for j, name in enumerate(level.largest):
-            (line,) = axes.plot(at, level.coverage[j], label=name.replace("$", r"\$"), linewidth=1.5)
+            (line,) = axes.plot(at, level.coverage[j], label=_plain(name), linewidth=1.5)
             axes.plot(at, level.null[0, j], color=line.get_color(), linestyle="--", linewidth=0.8)
             axes.fill_between(at, level.null[1, j], level.null[2, j], color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(title=f"level {i + 1}, {level.codes} codes in use", xlabel="first i codes", ylim=(0, 1.02))
@@ -87,3 +88,49 @@ def draw_coverage(path: Path, title: str, levels: Sequence[Agreement]) -> None:
         axes.legend(frameon=False, fontsize=8, title="dashed: shuffled codes", title_fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
+
+
+def draw_comparison(path: Path, rows: Sequence[Comparison], metric: str) -> None:
+    """Write a PNG of differences with their 95 % intervals: a panel of the metrics, one of a metric by group.
+
+    Args:
+        path: of the PNG.
+        rows: of one run or several, a colour each; filled where the difference survives the correction.
+        metric: of the groups.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a command
+    from matplotlib.figure import Figure
+
+    runs, against = list(dict.fromkeys(row.run for row in rows)), rows[0].against
+    panels = [[row for row in rows if (row.of == "all") is whole] for whole in (True, False)]
+    labels = [list(dict.fromkeys(_label(row) for row in panel)) for panel in panels]
+    heights = [(0.12 + 0.14 * len(runs)) * len(names) for names in labels]
+    figure = Figure(figsize=(6.4, 1.7 + 0.22 * len(runs) + sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    titles = (f"Difference from {_plain(against)}, 95 % interval", f"{metric} by group (n)")
+    for axes, title, panel, names in zip(figure.subplots(2, height_ratios=heights), titles, panels, labels):
+        axes.axvline(0, color="black", linewidth=0.8)
+        for i, run in enumerate(runs):
+            ours = [row for row in panel if row.run == run]
+            at = [names.index(_label(row)) + (i - (len(runs) - 1) / 2) * 0.7 / len(runs) for row in ours]
+            axes.hlines(at, [row.low for row in ours], [row.high for row in ours], color=f"C{i}", linewidth=1.5)
+            faces = [f"C{i}" if row.verdict else "white" for row in ours]
+            axes.scatter([row.difference for row in ours], at, c=faces, edgecolors=f"C{i}", s=22, zorder=3)
+        axes.set_title(title, fontsize=10)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(labelsize=8)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(axis="x", alpha=0.3)
+    dots = [figure.axes[0].scatter([], [], color=f"C{i}", label=_plain(run)) for i, run in enumerate(runs)]
+    figure.legend(handles=dots, loc="outside lower center", frameon=False, fontsize=8, title_fontsize=8,
+                  title="filled: survives the correction")  # fmt: skip
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # no formulas
+
+
+def _label(row: Comparison) -> str:
+    return row.metric if row.of == "all" else f"{row.group} {row.of} ({row.n:,})"

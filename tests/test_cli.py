@@ -31,16 +31,21 @@ def test_the_table_shows_base_and_quantized(finished: tuple[Path, str]) -> None:
 def test_the_run_folder_is_complete(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     for one in (folder, folder / "baseline"):
-        for name in ("config.yaml", "metrics.json", "metrics.csv", "best.ckpt", "last.ckpt", "test_users.parquet"):
+        written = ("config.yaml", "metrics.json", "metrics.csv", "best.ckpt", "last.ckpt")
+        for name in (*written, "test_cases.parquet", "test_users.parquet"):
             assert (one / name).stat().st_size > 0
     summary = json.loads((folder / "metrics.json").read_text())
     assert summary["state"] == "finished"
     assert summary["epochs"] == 3 == len((folder / "metrics.csv").read_text().splitlines()) - 1
     assert {"test/ndcg@10/full", "test/hr@10/uni99"} <= set(summary["test"])
     assert {"level1/leaf", "level2/group"} == set(summary["recovery"]["item"])
-    cases = pq.read_table(folder / "test_users.parquet")
-    assert np.mean(cases["ndcg@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/ndcg@10/full"], abs=1e-6)
-    assert cases["user"][0].as_py().startswith("u")
+    users = pq.read_table(folder / "test_users.parquet")
+    assert np.mean(users["ndcg@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/ndcg@10/full"], abs=1e-6)
+    assert users["user"][0].as_py().startswith("u")
+    cases = pq.read_table(folder / "test_cases.parquet")
+    assert cases.column_names == ["user", "item", "rank/full", "rank/uni99"]
+    assert cases["user"].equals(users["user"])  # leave-one-out: one held-out item a user
+    assert np.array_equal(users["hr@5/full"].to_numpy(), cases["rank/full"].to_numpy() <= 5)
     for name in ("losses", "ranking", "usage"):
         assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in folder.rglob(".*")] == []  # nothing half written
@@ -77,7 +82,7 @@ def test_predict_writes_original_ids_and_nothing_seen(finished: tuple[Path, str]
     by_user: dict[str, list[dict]] = {}
     for row in lists:
         by_user.setdefault(row["user"], []).append(row)
-    held = {row["user"]: row for row in pq.read_table(folder / "test_users.parquet").to_pylist()}
+    held = {row["user"]: row for row in pq.read_table(folder / "test_cases.parquet").to_pylist()}
     for user, rows in by_user.items():
         assert [row["place"] for row in rows] == list(range(1, 8))
         assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
@@ -169,9 +174,9 @@ def test_two_processes(tmp_path: Path, strategy: str, launcher: tuple[str, ...])
     assert [p.name for p in folder.parent.iterdir()] == ["1"]
     summary = json.loads((folder / "metrics.json").read_text())
     assert summary["epochs"] == 2
-    cases = pq.read_table(folder / "test_users.parquet")
-    assert len(cases) == 150
-    assert np.mean(cases["hr@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/hr@10/full"], abs=1e-6)
+    users = pq.read_table(folder / "test_users.parquet")
+    assert len(users) == 150
+    assert np.mean(users["hr@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/hr@10/full"], abs=1e-6)
     assert "difference" in done.stdout
 
 

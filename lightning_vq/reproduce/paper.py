@@ -157,4 +157,6 @@ def read_paper(name: str) -> tuple[str, Paper]:
         paper.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return (path.with_suffix("").name if path.is_absolute() or ".." in path.parts else name.removesuffix(".yaml")), paper
+    return (
+        path.with_suffix("").name if path.is_absolute() or ".." in path.parts else name.removesuffix(".yaml")
+    ), paper

@@ -60,8 +60,8 @@ def gain_cells(gains: Sequence[Gain]) -> Cells:
 def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> list[str]:
     """Return what a reader of the tables must know."""
     tuned = [row for row in paper.rows if row.space]
-    cost = f"budget {budget[0]}: "
-    cost += f"{budget[1].trials} tuning trials for each of the {len(tuned)} tuned rows, base models and quantized ones alike"
+    cost = f"budget {budget[0]}: {budget[1].trials} tuning trials for each of the {len(tuned)} tuned rows, "
+    cost += "base models and quantized ones alike"
     if len(tuned) < len(paper.rows):
         cost += "; the other rows have fixed settings"
     said = [
@@ -72,8 +72,8 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
     if paper.tolerance is not None:
         said[-1] += f" reproduced: within {paper.tolerance:.0%} of the paper's figure."
     said.append(
-        "Gains: mean difference over the seeds of both rows, as a share of the base, with the 95 % interval by Student's "
-        "t; better, worse: it leaves out 0. p Holm: corrected over this table."
+        "Gains: mean difference over the seeds of both rows, as a share of the base, with the 95 % interval by "
+        "Student's t; better, worse: it leaves out 0. p Holm: corrected over this table."
     )
     said.append(f"Groups, {DEFINITION}.")
     return said + ([paper.about] if paper.about else [])
@@ -92,7 +92,7 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
 def write(folder: Path, paper: Paper, figures: list[Figure], gains: list[Gain], told: list[str]) -> list[Path]:
     """Write table.md, table.csv and, where anything ran, table.png, and return their paths."""
     paths = [folder / "table.md", folder / "table.csv"]
-    blocks = [("", HEAD, figure_cells(figures, paper.tolerance))]
+    blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures, paper.tolerance))]
     blocks += [("Gains", GAINS, gain_cells(gains))] if gains else []
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from scipy.stats import t as student
 
 from lightning_vq.comparison import holm
@@ -100,9 +101,7 @@ def _value(told: Mapping[str, float | Mapping[str, float]], name: str) -> float:
     return float(of[name])  # type: ignore[arg-type]
 
 
-def paired_gain(
-    names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float]
-) -> Gain:
+def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float]) -> Gain:
     """Return the gain of some seeds' values over those of the same seeds' base.
 
     Args:
@@ -151,22 +150,16 @@ def _group_means(run: Path, metric: str) -> dict[str, float]:
     means = {}
     of_users = held.values([metric])[:, 0]
     user, item = (read_vocabulary(run, vocab) for vocab in ("user", "item"))
-    groups = frequency_groups(user.counts)[positions(held.users["user"], _text(user.ids))]
+    groups = frequency_groups(user.counts)[positions(held.users["user"], user.ids.cast(pa.string()))]
     for place, group in enumerate(GROUPS):
         if (groups == place).any():
             means[f"{group} users"] = float(of_users[groups == place].mean())
-    groups = frequency_groups(item.counts)[positions(held.cases["item"], _text(item.ids))]
+    groups = frequency_groups(item.counts)[positions(held.cases["item"], item.ids.cast(pa.string()))]
     of_items = by_group(case_values(held.ranks(protocol), name), groups, held.case_users(), len(held.users))
     for place, group in enumerate(GROUPS):
         if not np.isnan(of_items[:, place]).all():
             means[f"{group} items"] = float(np.nanmean(of_items[:, place]))
     return means
-
-
-def _text(ids):  # type: ignore[no-untyped-def]
-    import pyarrow as pa
-
-    return ids.cast(pa.string())
 
 
 def corrected(found: list[Gain]) -> list[float]:

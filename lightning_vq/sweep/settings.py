@@ -48,8 +48,8 @@ class Settings:
         hours: of this command, after which it begins no trial; a later --resume has as many again.
         parallel: trials at a time in this process.
         devices: of each trial, by data parallel training if more than one.
-        seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first. For trials that
-            differ in their seed alone put seed_everything into space, with choices.
+        seeds: each trial is a fit for each of them, and its value their mean; the pruner sees the first. For trials
+            that differ in their seed alone put seed_everything into space, with choices.
         storage: URL of a database that several machines reach; null is a file, study.journal in the study's folder.
         root: the study's folder is <root>/runs/sweeps/<name>.
         name: of the study; null is the name of the sweep's file.
