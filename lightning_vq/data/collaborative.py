@@ -18,6 +18,7 @@ from lightning_vq.data.negatives import KnownPairs, generator
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
+from lightning_vq.sources.folders import is_folder, read_folder
 from lightning_vq.sources.interactions import Interactions, core
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
@@ -31,11 +32,12 @@ class CollaborativeData(LightningDataModule):
     """Implicit feedback, everything that a step needs resident as tensors.
 
     Args:
-        source: "planted", a named source (`python -m lightning_vq data list`), or a CSV, TSV or Parquet file.
+        source: "planted", a named source (`python -m lightning_vq data list`), a CSV, TSV or Parquet file,
+            or a folder of ReChorus, RecBole or LightGCN as it stands.
         root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
-        columns: for a file, {role: column} with roles user, item, timestamp, rating, split.
-        min_rating: for a file, keep rows rated at least this.
-        duplicates: for a file, what to do with a (user, item) that stands twice.
+        columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
+        min_rating: for a file or folder, keep rows rated at least this.
+        duplicates: for a file or folder, what to do with a (user, item) that stands twice.
         min_user, min_item: drop users and items with fewer interactions, until nothing changes.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
@@ -100,11 +102,13 @@ class CollaborativeData(LightningDataModule):
             return planted_interactions(self.planted)
         if self.source.endswith(SUFFIXES):
             return read_interactions(Path(self.source), self.columns, self.min_rating, self.duplicates)
+        if is_folder(self.source):
+            return read_folder(Path(self.source), self.columns, self.min_rating, self.duplicates)
         source = named_source(self.source)
         return source.read(located(source, self.root))
 
     def prepare_data(self) -> None:
-        if self.source != "planted" and not self.source.endswith(SUFFIXES):
+        if self.source != "planted" and not self.source.endswith(SUFFIXES) and not is_folder(self.source):
             located(named_source(self.source), self.root)  # downloads on one process only
 
     def told(self) -> str:

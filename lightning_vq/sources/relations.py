@@ -1,4 +1,7 @@
-"""Relations between items beside a source: what is bought together, what stands in for what. Shapes: N items, T triples."""
+"""Relations between items beside a source: what is bought together, what stands in for what.
+
+Shapes: N items, T triples.
+"""
 
 from pathlib import Path
 
