@@ -63,14 +63,13 @@ def listed(path: Path, column: str, cells: pa.ChunkedArray) -> pa.ListArray:
         UserError: a cell that is not.
     """
     text = pc.fill_null(cells, "").combine_chunks()
-    wrong = np.flatnonzero(~pc.match_substring_regex(text, r"^\[\s*(\d+(\s*,\s*\d+)*)?\s*\]$").to_numpy(False))
+    wrong = np.flatnonzero(~pc.match_substring_regex(text, r"^\[ *(\d+( *, *\d+)*)? *\]$").to_numpy(False))
     if len(wrong):
         told = repr(text[int(wrong[0])].as_py()[:40])
         raise UserError(f"{path}, row {wrong[0] + 2}: {column} must be a list of items like [3, 17], not {told}")
-    # A blank before each id, so that an empty list has no parts but the one that is cut off.
-    spaced = pc.replace_substring_regex(text, r"[\[\],\s]+", " ")
-    parts = pc.split_pattern(pc.utf8_rtrim_whitespace(spaced), " ")
-    return pc.list_slice(parts, 1)
+    # A comma before each id, so that an empty list has no parts but the one that is cut off.
+    commas = pc.replace_substring(pc.replace_substring(text, " ", ""), "[", ",")
+    return pc.list_slice(pc.split_pattern(pc.utf8_rtrim(commas, "],"), ","), 1)
 
 
 def related(path: Path, table: pa.Table) -> tuple[pa.ChunkedArray, dict[str, tuple[pa.Array, pa.Array]]]:
