@@ -9,6 +9,7 @@ import yaml
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
+from lightning_vq.sources.folders import format_of, is_folder, read_folder
 from lightning_vq.sources.interactions import Interactions, core
 from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
@@ -29,10 +30,16 @@ def main(arguments: list[str]) -> None:
         one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         one.add_argument("--root", help="folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq")
         if verb != "list":
-            one.add_argument("name", help="a named source" + (", planted, or a file" if verb == "info" else ""))
+            one.add_argument(
+                "name", help="a named source" + (", planted, a file, or a folder" if verb == "info" else "")
+            )
         if verb == "info":
-            one.add_argument("--columns", type=yaml.safe_load, help='of a file: "{user: listener, item: track}"')
-            one.add_argument("--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file")
+            one.add_argument(
+                "--columns", type=yaml.safe_load, help='of a file or folder: "{user: listener, item: track}"'
+            )
+            one.add_argument(
+                "--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file or folder"
+            )
             one.add_argument("--min-user", type=int, default=1, metavar="K", help="drop users with fewer interactions")
             one.add_argument("--min-item", type=int, default=1, metavar="K", help="drop items with fewer interactions")
         if verb == "download":
@@ -66,9 +73,13 @@ def _told(counts: tuple[int, int, int]) -> str:
 def _list(root: str | None) -> None:
     print(f"{'planted':16} embedded          interactions from a known category tree")
     for source in SOURCES:
-        there = "on disk" if (data_root(root) / source.name).is_dir() else "to be downloaded"
+        missing = "to be downloaded" if source.remotes else "to be put there"
+        there = "on disk" if (data_root(root) / source.name).is_dir() else missing
         print(f"{source.name:16} {there:17} {source.about}")
-    print(f"Root: {data_root(root)}. A file of your own (.csv, .tsv, .parquet) is a source too.")
+    print(
+        f"Root: {data_root(root)}. A file of your own (.csv, .tsv, .parquet) is a source too, and so is a folder of "
+        "ReChorus, RecBole or LightGCN."
+    )
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -78,13 +89,17 @@ def _info(options: argparse.Namespace) -> None:
     elif name.endswith(SUFFIXES):
         raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
         lines = [f"file      {name}"]
+    elif is_folder(name):
+        raw = read_folder(Path(name), options.columns, duplicates=options.duplicates)
+        lines = [f"folder    {name} ({format_of(Path(name)).name})"]
     else:
         source = named_source(name)
         folder = data_root(root) / source.name
         lines = [f"about     {source.about}", f"licence   {source.licence}"]
         lines += [f"from      {remote.url}" for remote in source.remotes]
         if not folder.is_dir():
-            lines.append(f"lies in   nowhere yet: python -m lightning_vq data download {name}")
+            how = f"python -m lightning_vq data download {name}" if source.remotes else source.by_hand
+            lines.append(f"lies in   nowhere yet: {how}")
             lines.append(f"published {_told(source.counts)}")
             print("\n".join(lines))
             return
@@ -104,12 +119,18 @@ def _info(options: argparse.Namespace) -> None:
         print(f"stored    {negatives.shape[1]} negatives for each of {len(users):,} {part} users")
     if raw.negatives and not kept.negatives:
         print("stored    negatives name dropped items or users: evaluation draws its own")
+    unseen = len(kept.item_ids) - after[2]
+    if kept.negatives and unseen:
+        print(f"unseen    {unseen:,} items that only stored negatives name; they are ranked like any other")
+    if kept.relations:
+        print("relations " + ", ".join(f"{name} {len(heads):,}" for name, (heads, _) in kept.relations.items()))
 
 
 def _verify(source: Source, root: str | None) -> None:
     folder = data_root(root) / source.name
     if not folder.is_dir():
-        raise UserError(f"{source.name} is not on disk at {folder}: python -m lightning_vq data download {source.name}")
+        how = f"python -m lightning_vq data download {source.name}" if source.remotes else source.by_hand
+        raise UserError(f"{source.name} is not on disk at {folder}: {how}")
     found = _counts(source.read(folder))
     if found != source.counts:
         raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")

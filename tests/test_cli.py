@@ -117,6 +117,8 @@ BAD = {
     "quantization.quantizers.item.init_args.codebook_sizes=[5000,8]": "rows (1000)",
     "data.init_args.source=ml100k": "did you mean 'ml-100k'",
     "data.init_args.source=absent.csv": "no file at absent.csv",
+    "data.init_args.source=no/where": "no folder at no/where",
+    "data.init_args.source=conf": "conf: of no known format; looked for ReChorus (train.csv",
     "data.init_args.batch_size=many": "batch_size",
     "monitor=val/ndgc@10/full": "did you mean 'val/ndcg@10/full'",
     "ckpt_path=absent.ckpt": "no checkpoint at absent.ckpt",
@@ -211,6 +213,30 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert lists[0]["item"].startswith("thing ")
     wrong = run("fit", "--config", "conf/bprmf.yaml", *source, "--data.init_args.columns={user: whom}", expect=2)
     assert "did you mean 'who'" in wrong.stderr
+
+
+def test_a_folder_of_rechorus(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    rows = [(u, (u * 7 + i * 13) % 97, 100 * u + i) for u in range(60) for i in range(8)]
+    header = "user_id\titem_id\ttime"
+    for name, wanted in (("train", range(6)), ("dev", (6,)), ("test", (7,))):
+        lines = ["\t".join(map(str, row)) for row in rows if row[2] % 100 in wanted]
+        if name != "train":
+            lines = [f"{line}\t[{', '.join(str((n * 5) % 97) for n in range(99))}]" for line in lines]
+        columns = header if name == "train" else f"{header}\tneg_items"
+        (shop / f"{name}.csv").write_text("\n".join([columns, *lines]) + "\n")
+    options = ["--data.init_args.val_protocols=[full]", "--trainer.max_epochs=1", SMALL[3]]
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_vq", "fit", "--config", str(Path("conf/bprmf.yaml").absolute()),
+         "--data.init_args.source=shop", *options], cwd=tmp_path, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "test/ndcg@10/uni99" in done.stdout
+    folder = tmp_path / "runs" / "bprmf" / "1"
+    assert f"source: {shop}" in (folder / "config.yaml").read_text()
+    run("test", "--run", str(folder))  # from another folder than the source was named from
+    summary = json.loads((folder / "metrics.json").read_text())
+    assert json.loads((folder / "test.json").read_text()) == pytest.approx(summary["test"], abs=1e-7)
 
 
 def test_wandb_logs_offline_without_a_key(tmp_path: Path) -> None:

@@ -11,33 +11,32 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 
+from lightning_vq.data.evaluation import Evaluation, Protocol
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
-from lightning_vq.data.negatives import KnownPairs, generator
+from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.samplers import PairSampler, Sampler, popularity
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
 from lightning_vq.data.triples import TripleSampler, knowledge_graph
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
+from lightning_vq.sources.folders import is_folder, read_folder
 from lightning_vq.sources.interactions import Interactions, core
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
-from lightning_vq.types import EvalBatch, Facts
-
-Protocol = Literal["full", "sampled"]
-EVAL_DRAW = 2  # purpose of the generator
+from lightning_vq.types import Facts
 
 
 class CollaborativeData(LightningDataModule):
     """Implicit feedback, everything that a step needs resident as tensors.
 
     Args:
-        source: "planted", a named source (`python -m lightning_vq data list`), or a CSV, TSV or Parquet file.
+        source: "planted", a named source (`python -m lightning_vq data list`), a CSV, TSV or Parquet file,
+            or a folder of ReChorus, RecBole or LightGCN as it stands.
         root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
-        columns: for a file, {role: column} with roles user, item, timestamp, rating, split.
-        min_rating: for a file, keep rows rated at least this.
-        duplicates: for a file, what to do with a (user, item) that stands twice.
+        columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
+        min_rating: for a file or folder, keep rows rated at least this.
+        duplicates: for a file or folder, what to do with a (user, item) that stands twice.
         min_user, min_item: drop users and items with fewer interactions, until nothing changes.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
@@ -107,11 +106,13 @@ class CollaborativeData(LightningDataModule):
             return planted_interactions(self.planted)
         if self.source.endswith(SUFFIXES):
             return read_interactions(Path(self.source), self.columns, self.min_rating, self.duplicates)
+        if is_folder(self.source):
+            return read_folder(Path(self.source), self.columns, self.min_rating, self.duplicates)
         source = named_source(self.source)
         return source.read(located(source, self.root))
 
     def prepare_data(self) -> None:
-        if self.source != "planted" and not self.source.endswith(SUFFIXES):
+        if self.source != "planted" and not self.source.endswith(SUFFIXES) and not is_folder(self.source):
             located(named_source(self.source), self.root)  # downloads on one process only
 
     def told(self) -> str:
@@ -138,12 +139,7 @@ class CollaborativeData(LightningDataModule):
             if not len(self.parts[part][0]):
                 raise UserError(f"{raw.where}: the {name} part is empty")
         self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where, raw.user_ids)
-        self.all_known = KnownPairs(users, items, self.item_count, raw.where, raw.user_ids)
-        self._starts = {
-            p: torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(u, minlength=self.user_count).cumsum(0)])
-            for p, (u, _) in self.parts.items()
-        }
-        self._sampled: dict[int, Tensor] = {}
+        self.evaluation = Evaluation(raw, self.parts, self.eval_negatives, self.eval_seed, self.eval_memory_mib)
         self.graph = knowledge_graph(raw, *self.parts[TRAIN])
         self.raw = raw  # last: where this is set, all of the above stands
 
@@ -194,80 +190,17 @@ class CollaborativeData(LightningDataModule):
         return PairSampler(users, items, self.train_known, self.negatives, weights)
 
     def val_dataloader(self) -> EvalLoader:
-        return self._held_out(DEV, self.val_protocols)
+        return self.evaluation.held_out(DEV, self.val_protocols, *self._rank())
 
     def test_dataloader(self) -> EvalLoader:
-        return self._held_out(TEST, self.eval_protocols)
+        return self.evaluation.held_out(TEST, self.eval_protocols, *self._rank())
 
     def predict_dataloader(self) -> EvalLoader:
-        """Every user once, with the items of train and dev masked, so that lists can be held against test."""
-
-        def make(users: Tensor) -> EvalBatch:
-            nothing = users[:0]
-            return EvalBatch(users, nothing, nothing, nothing, self._seen(users, (TRAIN, DEV)), None)
-
-        return EvalLoader(torch.arange(self.user_count), self._users_in_memory(0), make, *self._rank())
+        return self.evaluation.everyone(*self._rank())
 
     def protocol_names(self, protocols: Sequence[Protocol]) -> list[str]:
         """Return protocols as metric names carry them: "full", "uni99"."""
         return ["full" if protocol == "full" else f"uni{self.eval_negatives}" for protocol in protocols]
-
-    def _held_out(self, part: int, protocols: Sequence[Protocol]) -> EvalLoader:
-        held, items = self.parts[part]
-        sampled = self.sampled_negatives(part) if "sampled" in protocols else None
-
-        def make(users: Tensor) -> EvalBatch:
-            owners, cases = self._rows_of(users, part)
-            seen = self._seen(users, (TRAIN,)) if "full" in protocols else None
-            return EvalBatch(users, cases, owners, items[cases], seen, None if sampled is None else sampled[cases])
-
-        users = torch.unique(held)
-        cases = -(-len(held) // len(users)) if "sampled" in protocols else 0
-        return EvalLoader(users, self._users_in_memory(cases), make, *self._rank())
-
-    def sampled_negatives(self, part: int) -> Tensor:
-        """Return the negatives (M, 99) of each held-out interaction of a part, stored or drawn by eval_seed."""
-        if part not in self._sampled:
-            assert self.raw is not None
-            users, _ = self.parts[part]
-            stored = self.raw.negatives.get({DEV: "dev", TEST: "test"}[part])
-            if stored is None:
-                draw = generator(self.eval_seed, EVAL_DRAW, part)
-                self._sampled[part] = self.all_known.negatives(users, self.eval_negatives, draw)
-            else:
-                if stored[1].shape[1] != self.eval_negatives:
-                    raise UserError(
-                        f"{self.raw.where}: a held-out interaction comes with {stored[1].shape[1]} stored negatives; "
-                        f"data.init_args.eval_negatives is {self.eval_negatives}"
-                    )
-                order = np.argsort(stored[0], kind="stable")
-                if not np.array_equal(stored[0][order], users.numpy()):
-                    raise UserError(f"{self.raw.where}: stored negatives are not of the users of the split")
-                self._sampled[part] = torch.from_numpy(stored[1][order])
-        return self._sampled[part]
-
-    def _seen(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return (row, item) of what users (B,) interacted with in some parts."""
-        found = [(*self._rows_of(users, part), part) for part in parts]
-        items = [self.parts[part][1].index_select(0, place) for _, place, part in found]
-        return torch.cat([row for row, _, _ in found]), torch.cat(items)
-
-    def _rows_of(self, users: Tensor, part: int) -> tuple[Tensor, Tensor]:
-        """Return (row, place in the part) of each interaction of users (B,) in a part."""
-        starts = self._starts[part]
-        lengths = starts[users + 1] - starts[users]
-        row = torch.arange(len(users)).repeat_interleave(lengths)
-        shift = starts[users] - (lengths.cumsum(0) - lengths)
-        return row, shift.repeat_interleave(lengths).add_(torch.arange(len(row)))
-
-    def _users_in_memory(self, cases: int) -> int:
-        """Return how many users fit, each with a score per item and, at width 64, the vectors of its candidates.
-
-        Args:
-            cases: held-out interactions of a user that have candidates of their own.
-        """
-        numbers = max(self.item_count, 64 * cases * (1 + self.eval_negatives))
-        return max(1, (self.eval_memory_mib << 20) // (4 * numbers))
 
     def _rank(self) -> tuple[int, int]:
         trainer: Any = self.trainer

@@ -18,7 +18,7 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
 
 def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
-    """Read a whole file.
+    """Read a whole file of a kind that its name tells.
 
     Args:
         path: CSV, TSV or Parquet.
@@ -31,16 +31,41 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         raise UserError(f"no file at {path}")
     if not path.name.endswith(SUFFIXES):
         raise UserError(f"{path}: unknown kind of file; the name must end in one of {', '.join(SUFFIXES)}")
+    if path.suffix != ".parquet":
+        return _read_delimited(path, "\t" if ".tsv" in path.suffixes else ",", text, quoted=True)
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     try:
-        if path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        delimiter = "\t" if ".tsv" in path.suffixes else ","
-        options = pyarrow.csv.ParseOptions(delimiter=delimiter)
-        # One thread: only then do errors name the row.
-        reading = pyarrow.csv.ReadOptions(use_threads=False)
-        converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
+        return pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: cannot be read to its end: {str(error).splitlines()[0]}") from None
+
+
+def read_text(path: Path, quoted: bool = True) -> pa.Table:
+    """Read a whole tab-separated file of any name, every column as written.
+
+    Args:
+        path: with a header.
+        quoted: whether a field that begins with '"' ends with one.
+
+    Raises:
+        UserError: it is not there, empty, or cut off in the middle.
+    """
+    if not path.is_file():
+        raise UserError(f"no file at {path}")
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline().rstrip("\r\n").split("\t")
+    return _read_delimited(path, "\t", header, quoted)
+
+
+def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: bool) -> pa.Table:
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    options = pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False)
+    # One thread: only then do errors name the row.
+    reading = pyarrow.csv.ReadOptions(use_threads=False)
+    converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
+    try:
         table = pyarrow.csv.read_csv(path, reading, options, converting)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end: {str(error).splitlines()[0]}") from None
@@ -79,8 +104,27 @@ def read_interactions(
     Raises:
         UserError: a column that is not there, a missing or NaN value, an unknown split, duplicates.
     """
-    chosen = dict(columns or {})
-    table = read_table(path, [chosen.get("user", "user"), chosen.get("item", "item")])
+    given = dict(columns or {})
+    table = read_table(path, [given.get("user", "user"), given.get("item", "item")])
+    # Row numbers are line numbers in a CSV with a header; row 1 of a Parquet file is its first.
+    first = 1 if path.suffix == ".parquet" else 2
+    rows = pa.array(np.arange(first, first + len(table)))
+    table = by_role(path, table, given, min_rating).append_column("row", rows)
+    return interactions_of(str(path), table, min_rating, duplicates)
+
+
+def by_role(path: Path, table: pa.Table, columns: Mapping[str, str], min_rating: float | None) -> pa.Table:
+    """Return the columns of a table that have a role, named by it.
+
+    Args:
+        path: where the table comes from, for messages.
+        table: as read.
+        columns, min_rating: as of `read_interactions`.
+
+    Raises:
+        UserError: an unknown role, a column that is not there or stands twice.
+    """
+    chosen = dict(columns)
     for role in chosen:
         if role not in ROLES:
             raise UserError(f"columns: there is no role {role!r}{nearest(role, ROLES)}")
@@ -98,27 +142,37 @@ def read_interactions(
             del chosen[role]
         elif table.column_names.count(name) > 1:
             raise UserError(f"{path}: the column {name!r} for the {role} stands more than once in the header")
-    table = pa.table({role: _plain(path, role, table[name]) for role, name in chosen.items()})
+    return pa.table({role: _plain(path, role, table[name]) for role, name in chosen.items()})
+
+
+def interactions_of(where: str, table: pa.Table, min_rating: float | None, duplicates: str) -> Interactions:
+    """Return the interactions of a table.
+
+    Args:
+        where: file or folder it comes from, for messages.
+        table: (E) columns user, item, row (for messages) and, where they are known, timestamp, rating, split.
+        min_rating, duplicates: as of `read_interactions`.
+
+    Raises:
+        UserError: a missing or NaN value, an unknown split, duplicates.
+    """
     for role in ("user", "item"):
         table = table.set_column(table.column_names.index(role), role, _whole_numbers(table[role]))
-    # Row numbers are line numbers in a CSV with a header; row 1 of a Parquet file is its first.
-    first = 1 if path.suffix == ".parquet" else 2
-    table = table.append_column("row", pa.array(np.arange(first, first + len(table))))
     for role in ("timestamp", "rating"):
-        if role in chosen:
-            table = _numbers(path, table, role)
+        if role in table.column_names:
+            table = _numbers(where, table, role)
     if duplicates != "refuse":  # before the rating: the last word counts, also where it is a low one
         table = deduplicated(table, duplicates)
     if min_rating is not None:
         table = table.filter(pc.greater_equal(table["rating"], min_rating))
         if not len(table):
-            raise UserError(f"{path}: no row has a rating of at least {min_rating}")
-    if "split" in chosen:
-        _check_split(path, table)
+            raise UserError(f"{where}: no row has a rating of at least {min_rating}")
+    if "split" in table.column_names:
+        _check_split(where, table)
     return from_columns(
-        str(path), table["user"], table["item"],
-        table["timestamp"] if "timestamp" in chosen else None,
-        table["split"] if "split" in chosen else None,
+        where, table["user"], table["item"],
+        table["timestamp"] if "timestamp" in table.column_names else None,
+        table["split"] if "split" in table.column_names else None,
         table["row"].to_numpy(),
     )  # fmt: skip
 
@@ -143,7 +197,7 @@ def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.int64())
 
 
-def _numbers(path: Path, table: pa.Table, role: str) -> pa.Table:
+def _numbers(where: str, table: pa.Table, role: str) -> pa.Table:
     column = table[role]
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
@@ -153,21 +207,21 @@ def _numbers(path: Path, table: pa.Table, role: str) -> pa.Table:
         wrong = np.flatnonzero(~pc.fill_null(number, True).to_numpy())
         if len(wrong):
             value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
-            raise UserError(f"{path}, row {row}: the {role} must be a number, not {value!r}")
+            raise UserError(f"{where}, row {row}: the {role} must be a number, not {value!r}")
         column = text.cast(pa.float64())
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
         row = table["row"][int(missing[0])]
-        raise UserError(f"{path}, row {row}: the {role} is missing or NaN ({len(missing)} such rows)")
+        raise UserError(f"{where}, row {row}: the {role} is missing or NaN ({len(missing)} such rows)")
     return table.set_column(table.column_names.index(role), role, column)
 
 
-def _check_split(path: Path, table: pa.Table) -> None:
+def _check_split(where: str, table: pa.Table) -> None:
     parts = ["train", "dev", "test"]
     wrong = np.flatnonzero(~pc.is_in(table["split"].cast(pa.string()), pa.array(parts)).to_numpy())
     if len(wrong):
         value, row = table["split"][int(wrong[0])].as_py(), table["row"][int(wrong[0])]
-        raise UserError(f"{path}, row {row}: unknown split {value!r}{nearest(str(value), parts)}")
+        raise UserError(f"{where}, row {row}: unknown split {value!r}{nearest(str(value), parts)}")
 
 
 def ids_to_rows(ids: pa.Array, wanted: pa.ChunkedArray, where: str, what: str) -> Array:

@@ -36,12 +36,12 @@ class Interactions(NamedTuple):
     items: Array  # (E,) int64
     order: Array | None  # (E,) what sorts a user's history; ties go by row
     split: Array | None  # (E,) of "train", "dev", "test", where the source fixes it
-    row_number: Array  # (E,) line in the file, for messages
+    row_number: Array  # (E,) line in the file, for messages; of several files "3 of dev.csv"
     negatives: dict[str, tuple[Array, Array]] = {}  # "dev", "test": users (M,) and their stored negatives (M, 99)
     item_categories: dict[str, Array] = {}  # known truth about items, (N,) per level, coarse last
     user_categories: dict[str, Array] = {}
     item_metadata: Metadata | None = None
-    relations: dict[str, tuple[Array, Array]] = {}  # item to item by name: heads (T,) and tails (T,)
+    relations: dict[str, tuple[Array, Array]] = {}  # {"complement": (heads (T,), tails (T,))}, rows of items
 
 
 def from_columns(
@@ -92,7 +92,7 @@ def _refuse_duplicates(where: str, keys: Array, rows: Array, name: Callable[[int
 
 
 def select(raw: Interactions, keep: Array) -> Interactions:
-    """Return the rows of a mask (E,), ids mapped anew; truth and metadata follow their entities.
+    """Return the rows of a mask (E,), ids mapped anew; truth, metadata and relations follow their entities.
 
     Stored negatives name the ids of the whole source. Where some of those go, all negatives do, to be drawn anew.
     """
@@ -112,7 +112,17 @@ def select(raw: Interactions, keep: Array) -> Interactions:
         item_categories={k: v[kept_items] for k, v in raw.item_categories.items()},
         user_categories={k: v[kept_users] for k, v in raw.user_categories.items()},
         item_metadata=None if raw.item_metadata is None else raw.item_metadata.take(kept_items),
+        relations=_among(kept_items, raw.relations, len(raw.item_ids)),
     )
+
+
+def _among(kept: Array, relations: dict[str, tuple[Array, Array]], item_count: int) -> dict[str, tuple[Array, Array]]:
+    """Return the triples whose two items are kept, by their new rows."""
+    new = np.full(item_count, -1)
+    new[kept] = np.arange(len(kept))
+    renumbered = {name: (new[heads], new[tails]) for name, (heads, tails) in relations.items()}
+    both = {name: (heads >= 0) & (tails >= 0) for name, (heads, tails) in renumbered.items()}
+    return {name: (heads[both[name]], tails[both[name]]) for name, (heads, tails) in renumbered.items()}
 
 
 def core(raw: Interactions, least_user: int, least_item: int) -> Interactions:

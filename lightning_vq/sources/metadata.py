@@ -3,7 +3,9 @@
 Shapes: N items.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +16,25 @@ from lightning_vq.sources.files import read_table
 from lightning_vq.sources.interactions import Interactions, Metadata
 
 TITLE, YEAR = "title", "year"
-CATEGORIES = ("genres", "category")  # whichever the file has; several to an item are separated by "|"
+
+
+class Kind(NamedTuple):
+    """A column of categories."""
+
+    column: str
+    separator: str  # of several to an item
+    number: str  # how a number is told: alone it does not read as a name
+
+
+KINDS = (
+    Kind("genres", "|", "category {}"),
+    Kind("category", "|", "category {}"),
+    Kind("attributes", " ", "attribute {}"),
+)  # whichever the file has
 
 
 def read_metadata(path: Path, item_ids: pa.Array) -> Metadata | None:
-    """Read a file of items (item, title, year, genres or category; all but item may be absent).
+    """Read a file of items (item, title, year; genres, category or attributes; all but item may be absent).
 
     Args:
         path: CSV, TSV or Parquet.
@@ -33,7 +49,22 @@ def read_metadata(path: Path, item_ids: pa.Array) -> Metadata | None:
     if not path.is_file():
         return None
     # As written: a film may be called "187", and category 7 is a name.
-    table = read_table(path, ["item", TITLE, YEAR, *CATEGORIES])
+    table = read_table(path, ["item", TITLE, YEAR, *[kind.column for kind in KINDS]])
+    return metadata_of(path, table, item_ids, [kind for kind in KINDS if kind.column in table.column_names][:1])
+
+
+def metadata_of(path: Path, table: pa.Table, item_ids: pa.Array, kinds: Sequence[Kind]) -> Metadata:
+    """Return what a table says of items.
+
+    Args:
+        path: where it comes from, for messages.
+        table: column item and, where they are known, title, year and those of the kinds.
+        item_ids: (N,) original ids; what the table says of others is passed over.
+        kinds: columns that hold categories; an item has those of all.
+
+    Raises:
+        UserError: there is no column `item`, or an item stands twice.
+    """
     if "item" not in table.column_names:
         raise UserError(f"{path}: there is no column 'item'")
     named = table["item"].cast(pa.string()).combine_chunks()
@@ -44,18 +75,18 @@ def read_metadata(path: Path, item_ids: pa.Array) -> Metadata | None:
     blank = [""] * len(item_ids)
     columns = {
         name: pc.fill_null(table[name].cast(pa.string()).take(rows), "").to_pylist()
-        for name in (TITLE, YEAR, *CATEGORIES)
+        for name in (TITLE, YEAR, *[kind.column for kind in kinds])
         if name in table.column_names
     }
     titles = [
         f"{title} ({year})" if title and year else title or None
         for title, year in zip(columns.get(TITLE, blank), columns.get(YEAR, blank))
     ]
-    kind = next((name for name in CATEGORIES if name in columns), "")
-    named_as = {True: "category {}", False: "{}"}  # a number alone does not read as a name
-    categories = [
-        [named_as[part.isdigit()].format(part) for part in text.split("|") if part] for text in columns.get(kind, blank)
-    ]
+    categories: list[list[str]] = [[] for _ in blank]
+    for kind in kinds:
+        for known, text in zip(categories, columns[kind.column]):
+            parts = (part for part in text.split(kind.separator) if part)
+            known += [kind.number.format(part) if part.isdigit() else part for part in parts]
     return Metadata(titles, categories)
 
 

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.download import Remote, download, unpack_whole
-from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
+from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table, read_text
 from lightning_vq.sources.interactions import Interactions
 from lightning_vq.sources.metadata import with_items
+from lightning_vq.sources.rechorus import related
+from lightning_vq.sources.relations import with_relations
 
 ROOT_VARIABLE = "LIGHTNING_VQ_DATA"
 
@@ -26,10 +28,11 @@ class Source(NamedTuple):
     name: str
     about: str
     licence: str
-    remotes: tuple[Remote, ...]
+    remotes: tuple[Remote, ...]  # none where there is no official address
     unpack: Callable[[Path, Path], None]
     read: Callable[[Path], Interactions]
     counts: tuple[int, int, int]  # interactions, users, items of the data set as published
+    by_hand: str = ""  # what to put into the source's folder, where there are no remotes
 
 
 def data_root(root: str | None) -> Path:
@@ -47,13 +50,18 @@ def named_source(name: str) -> Source:
         if source.name == name:
             return source
     names = ["planted", *(s.name for s in SOURCES)]
-    raise UserError(f"there is no source {name!r}{nearest(name, names)} (or a file: .csv, .tsv, .parquet)")
+    raise UserError(f"there is no source {name!r}{nearest(name, names)} (or a file: .csv, .tsv, .parquet; or a folder)")
 
 
 def located(source: Source, root: str | None) -> Path:
-    """Return the folder of a source, downloading it where it is not on disk."""
+    """Return the folder of a source, downloading it where it is not on disk.
+
+    Raises:
+        UserError: it cannot be downloaded.
+    """
     folder = data_root(root) / source.name
     if not folder.is_dir():
+        _refuse_by_hand(source, folder)
         download(source.name, source.licence, source.remotes, source.unpack, folder)
     return folder
 
@@ -61,6 +69,7 @@ def located(source: Source, root: str | None) -> Path:
 def from_local_files(source: Source, fetched: Path, root: str | None) -> Path:
     """Make a source's folder from official files that the user fetched herself."""
     folder = data_root(root) / source.name
+    _refuse_by_hand(source, folder)
     if folder.exists():
         raise UserError(f"{folder} exists already")
     for remote in source.remotes:
@@ -68,6 +77,11 @@ def from_local_files(source: Source, fetched: Path, root: str | None) -> Path:
             raise UserError(f"{fetched} has no {remote.name} (from {remote.url})")
     unpack_whole(source.unpack, fetched, str(fetched), folder)
     return folder
+
+
+def _refuse_by_hand(source: Source, folder: Path) -> None:
+    if not source.remotes:
+        raise UserError(f"{source.name} cannot be downloaded: {source.by_hand}; it belongs in {folder}")
 
 
 def _part(folder: Path, name: str) -> Path:
@@ -118,9 +132,15 @@ def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray,
 
 def read_grocery(folder: Path) -> Interactions:
     """Read ReChorus' Grocery_and_Gourmet_Food with its own leave-one-out split."""
-    raw = with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder)
+    raw = with_relations(with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder), folder)
     negatives = folder / "negatives.csv.gz"
     return raw._replace(negatives=read_negatives(negatives, raw)) if negatives.is_file() else raw
+
+
+def read_toys(folder: Path) -> Interactions:
+    """Read Toys and Games, in which a user's history has an order and no times."""
+    path = _part(folder, "interactions.csv.gz")
+    return with_items(read_interactions(path, {"timestamp": "position"}), folder)
 
 
 def _write(path: Path, header: str, rows: Iterable[str]) -> None:
@@ -169,6 +189,20 @@ def unpack_grocery(fetched: Path, made: Path) -> None:
     _write(made / "interactions.csv.gz", "user,item,timestamp,split", interactions)
     if negatives:
         _write(made / "negatives.csv.gz", "user,split,negatives", negatives)
+    meta = read_text(fetched / "item_meta.csv")
+    ids, relations = related(fetched / "item_meta.csv", meta)
+    pairs = zip(ids.to_pylist(), meta["i_category"].to_pylist())
+    _write(made / "items.csv.gz", "item,category", (f"{item},{category}" for item, category in pairs))
+    triples = (
+        f"{head},{name},{tail}"
+        for name, (rows, tails) in relations.items()
+        for head, tail in zip(ids.take(rows).to_pylist(), tails.to_pylist())
+    )
+    _write(made / "relations.csv.gz", "head,relation,tail", triples)
+
+
+def unpack_nothing(fetched: Path, made: Path) -> None:
+    """Stand in where there is nothing to fetch."""
 
 
 _GROCERY = "https://raw.githubusercontent.com/THUwangcy/ReChorus/master/data/Grocery_and_Gourmet_Food/"
@@ -189,7 +223,15 @@ SOURCES = (
     Source(
         "amazon-grocery", "Amazon Grocery and Gourmet Food, 5-core, with ReChorus' leave-one-out split",
         "no data licence was published (Amazon reviews, J. McAuley; split by ReChorus)",
-        tuple(Remote(_GROCERY + f"{part}.csv") for part in ("train", "dev", "test")),
+        tuple(Remote(_GROCERY + f"{part}.csv") for part in ("train", "dev", "test", "item_meta")),
         unpack_grocery, read_grocery, (151_254, 14_681, 8_713),
+    ),
+    Source(
+        "amazon-toys", "Amazon Toys and Games, 5-core of 2014 in time order, with item attributes",
+        "no data licence was published (Amazon reviews, J. McAuley)",
+        (), unpack_nothing, read_toys, (167_597, 19_412, 11_924),
+        "the 5-core reviews are at snap.stanford.edu/data/amazon/productGraph/categoryFiles, but this numbering of "
+        "users and items has no official address. Put there interactions.csv.gz (user,item,position: the place in "
+        "the user's history) and, for attributes, items.csv.gz (item,attributes: ids with blanks between them)",
     ),
 )  # fmt: skip

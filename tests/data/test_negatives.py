@@ -88,7 +88,7 @@ def test_evaluation_negatives_were_never_touched() -> None:
     assert data.raw is not None
     touched = set(zip(data.raw.users.tolist(), data.raw.items.tolist()))
     for part in (DEV, TEST):
-        users, drawn = data.parts[part][0].tolist(), data.sampled_negatives(part)
+        users, drawn = data.parts[part][0].tolist(), data.evaluation.sampled(part)
         assert drawn.shape == (80, 30)
         assert not any((user, item) in touched for user, row in zip(users, drawn.tolist()) for item in row)
 
@@ -97,7 +97,7 @@ def test_evaluation_negatives_follow_eval_seed_only() -> None:
     def drawn(**options: int) -> torch.Tensor:
         data = CollaborativeData(planted=SMALL, **options)
         data.setup()
-        return torch.cat([data.sampled_negatives(DEV), data.sampled_negatives(TEST)])
+        return torch.cat([data.evaluation.sampled(DEV), data.evaluation.sampled(TEST)])
 
     assert torch.equal(drawn(seed=0), drawn(seed=1))
     assert not torch.equal(drawn(eval_seed=0), drawn(eval_seed=1))

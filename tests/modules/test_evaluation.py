@@ -187,4 +187,6 @@ def test_batches_hold_whole_users_with_all_they_hold_out(tmp_path: Path) -> None
         assert torch.equal(batch.positives, items[batch.cases])
         assert batch.candidates is not None
         assert batch.candidates.shape == (len(batch.cases), 9)
-        assert not held.all_known.contains(users[batch.cases].repeat_interleave(9), batch.candidates.flatten()).any()
+        assert not held.evaluation.known.contains(
+            users[batch.cases].repeat_interleave(9), batch.candidates.flatten()
+        ).any()

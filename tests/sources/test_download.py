@@ -43,6 +43,7 @@ GROCERY = {
     "train.csv": b"user_id\titem_id\ttime\n1\t10\t100\n1\t11\t101\n2\t10\t100\n",
     "dev.csv": b"user_id\titem_id\ttime\tneg_items\n1\t12\t102\t[13, 10]\n",
     "test.csv": b"user_id\titem_id\ttime\tneg_items\n1\t13\t103\t[10, 10]\n",
+    "item_meta.csv": b"item_id\ti_category\tr_complement\tr_substitute\n10\t7\t[11, 99, 11]\t[]\n11\t3\t[]\t[10, 12]\n",
 }
 
 
@@ -131,6 +132,19 @@ def test_grocery_with_its_split_and_negatives(tmp_path: Path, server: Server) ->
     assert [raw.item_ids[int(i)].as_py() for i in negatives[0]] == [10, 10]  # a repeat counts twice
 
 
+def test_grocery_with_its_relations_and_categories(tmp_path: Path, server: Server) -> None:
+    folder = located(served("amazon-grocery", server), str(tmp_path))
+    triples = read_table(folder / "relations.csv.gz").to_pylist()
+    assert triples[0] == {"head": 10, "relation": "complement", "tail": 11}
+    assert len(triples) == 5
+    raw = named_source("amazon-grocery").read(folder)  # items 10, 11, 12, 13; 99 is none of them
+    assert {name: [rows.tolist() for rows in pair] for name, pair in raw.relations.items()} == {
+        "complement": [[0], [1]], "substitute": [[1, 1], [0, 2]],
+    }  # fmt: skip
+    assert raw.item_metadata is not None
+    assert raw.item_metadata.categories == [["category 7"], ["category 3"], [], []]
+
+
 def test_what_lies_there_is_not_fetched_again(tmp_path: Path, server: Server) -> None:
     folder = located(served("ml-100k", server), str(tmp_path))
     server.files.clear()
@@ -215,6 +229,21 @@ def test_local_files_that_are_missing_or_strange(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not the files that were expected"):
         from_local_files(source, tmp_path, str(root))
     assert list(root.iterdir()) == []
+
+
+def test_a_source_without_an_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = r"Put there interactions\.csv\.gz \(user,item,position"
+    source = named_source("amazon-toys")
+    for folder in (None, tmp_path):
+        with pytest.raises(UserError, match=told) as caught:
+            located(source, str(tmp_path)) if folder is None else from_local_files(source, folder, str(tmp_path))
+        assert str(caught.value).startswith("amazon-toys cannot be downloaded: ")
+        assert str(caught.value).endswith(f"it belongs in {tmp_path / 'amazon-toys'}")
+    with pytest.raises(UserError, match=told):
+        data_command.main(["verify", "amazon-toys", "--root", str(tmp_path)])
+    data_command.main(["info", "amazon-toys", "--root", str(tmp_path)])
+    assert "nowhere yet: the 5-core reviews are at snap.stanford.edu" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_lacks_a_file(tmp_path: Path) -> None:

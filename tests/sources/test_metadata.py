@@ -64,6 +64,11 @@ def test_metadata_follows_its_items_through_filtering(tmp_path: Path) -> None:
     assert kept.item_metadata == Metadata([None, "Z"], [[], ["q", "p"]])
 
 
+def test_attributes_are_categories(tmp_path: Path) -> None:
+    path = written(tmp_path, "item,attributes\n1,399 2\n2,\n")
+    assert read_metadata(path, pa.array([2, 1])) == Metadata([None] * 2, [[], ["attribute 399", "attribute 2"]])
+
+
 def test_planted_items_name_their_group() -> None:
     raw = planted_interactions(PlantedOptions(users=60, items=40, branching=(3, 2), mean_length=8))
     assert raw.item_metadata is not None

@@ -45,6 +45,29 @@ def test_grocery_comes_with_its_split() -> None:
     assert (np.bincount(raw.users[raw.split == "test"]) == 1).all()
 
 
+def test_grocery_comes_with_relations() -> None:
+    raw = named_source("amazon-grocery").read(on_disk("amazon-grocery"))
+    assert {name: len(heads) for name, (heads, _) in raw.relations.items()} == {
+        "complement": 248_444, "substitute": 124_933,
+    }  # fmt: skip
+    heads, tails = raw.relations["complement"]
+    assert (raw.item_ids[int(heads[0])].as_py(), raw.item_ids[int(tails[0])].as_py()) == (1, 6285)
+
+
+def test_toys_hold_out_the_last_of_each_user() -> None:
+    root = on_disk("amazon-toys").parent
+    data = CollaborativeData("amazon-toys", str(root))
+    data.setup()
+    raw = data.raw
+    assert raw is not None
+    assert [len(data.parts[part][0]) for part in (0, 1, 2)] == [167_597 - 2 * 19_412, 19_412, 19_412]
+    last = raw.order[np.lexsort((raw.order, raw.users))][np.cumsum(np.bincount(raw.users)) - 1]
+    held = raw.items[np.isin(raw.users * 10_000 + raw.order, np.arange(19_412) * 10_000 + last)]
+    assert data.parts[2][1].tolist() == held[np.argsort(np.unique(raw.users))].tolist()
+    row = raw.item_ids.to_pylist().index(1)
+    assert raw.item_metadata.categories[row] == ["attribute 399", "attribute 2", "attribute 220", "attribute 262"]
+
+
 def test_ml_1m_leaves_one_out(ml_1m: Interactions) -> None:
     assert (ml_1m.split == "train").sum() == 1_000_209 - 2 * 6_040
     for part in ("dev", "test"):
@@ -92,6 +115,7 @@ def test_list_names_every_source(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "embedded" in lines["planted"]
     assert "on disk" in lines["ml-1m"]
     assert "to be downloaded" in lines["ml-100k"]
+    assert "to be put there" in lines["amazon-toys"]
     assert f"Root: {tmp_path}." in lines["Root:"]
 
 
@@ -172,7 +196,7 @@ def test_stored_negatives_are_not_used_for_another_split(tmp_path: Path) -> None
     stored(tmp_path / "ml-1m", "2,14,test\n", "2,test,12 11\n")
     own = CollaborativeData("ml-1m", str(tmp_path), eval_negatives=2)
     own.setup()
-    assert own.sampled_negatives(1).tolist() == [[3, 3], [1, 2]]
+    assert own.evaluation.sampled(1).tolist() == [[3, 3], [1, 2]]
     other = CollaborativeData("ml-1m", str(tmp_path), split="ratio", ratio=(0.4, 0.3, 0.3), eval_negatives=7)
     other.setup()
-    assert other.sampled_negatives(1).shape == (2, 7)
+    assert other.evaluation.sampled(1).shape == (2, 7)
