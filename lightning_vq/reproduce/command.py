@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.paper import FOLDER, Paper, read_paper
-from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
+from lightning_vq.reproduce.report import HEAD, figure_cells, gain_blocks, notes, show, write
 from lightning_vq.reproduce.results import Figure, Gain, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
 
@@ -45,28 +45,25 @@ def main(arguments: list[str]) -> None:
         late = options.hours is not None and time.time() - began > 3600 * options.hours
         if not options.report and not late and row.at_hand() is None:
             every[row.name].run(seeds, options.parallel, lambda text: print(f"\n{text}", flush=True))
-    told = notes(name, paper, (budget, paper.budgets[budget]), seeds)
-    _tell(paper, [row.name for row in rows], every, seeds, folder, told)
+    told = notes(options.table, paper, (budget, paper.budgets[budget]), seeds)
+    _tell(paper, every, seeds, folder, told)
     return None
 
 
-def _tell(
-    paper: Paper, chosen: list[str], every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str]
-) -> None:
-    """Print and write the table of some rows."""
+def _tell(paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str]) -> None:
+    """Print and write the whole table, whatever part of it has run."""
     found: list[Figure] = []
     against: list[Gain] = []
     by_name = {row.name: row for row in paper.rows}
-    for name in chosen:
-        row, runs = by_name[name], every[name].finished()
-        runs = {seed: run for seed, run in runs.items() if seed < seeds}
+    for row in paper.rows:
+        runs = {seed: run for seed, run in every[row.name].finished().items() if seed < seeds}
         found += figures(paper, row, runs, seeds)
         if row.over is not None and row.at_hand() is None:
             against += gains(paper, row, by_name[row.over], runs, every[row.over].finished())
     print()
     show(paper.title, HEAD, figure_cells(found, paper.tolerance))
-    if against:
-        show("Gains", GAINS, gain_cells(against))
+    for title, head, rows in gain_blocks(paper, against):
+        show(title, head, rows)
     for line in told[1:]:
         print(line)
     for path in write(folder, paper, found, against, told):

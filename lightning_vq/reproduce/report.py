@@ -14,7 +14,7 @@ from lightning_vq.reproduce.results import Figure, Gain, corrected
 from lightning_vq.runs import replacing
 
 HEAD = ("row", "column", "paper", "obtained", "n", "difference", "verdict")
-GAINS = ("row", "over", "column", "paper", "obtained [95 %]", "n", "p", "p Holm", "verdict")
+GAINS = ("row", "over", "column", "its mean", "paper", "gain [95 %]", "n", "p", "p Holm", "verdict")
 Cells = list[list[str]]
 
 
@@ -53,8 +53,18 @@ def gain_cells(gains: Sequence[Gain]) -> Cells:
         interval = "" if math.isnan(g.low) else f" [{g.low:+.1%}, {g.high:+.1%}]"
         said = "" if g.paper is None else f"{g.paper:+.1%}"
         tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
-        rows.append([g.row, g.over, g.column, said, f"{g.gain:+.1%}{interval}", str(g.n), *tests, g.verdict])
+        gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"
+        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict])
     return rows
+
+
+def gain_blocks(paper: Paper, gains: Sequence[Gain]) -> list[tuple[str, Sequence[str], Cells]]:
+    """Return title, head and text of the tables of gains: of the paper's columns, and by group."""
+    by_title = {
+        "Gains": [gain for gain in gains if gain.column in paper.columns],
+        f"Gains by group: {next(iter(paper.columns))}": [gain for gain in gains if gain.column not in paper.columns],
+    }
+    return [(title, GAINS, gain_cells(some)) for title, some in by_title.items() if some]
 
 
 def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> list[str]:
@@ -73,7 +83,7 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         said[-1] += f" reproduced: within {paper.tolerance:.0%} of the paper's figure."
     said.append(
         "Gains: mean difference over the seeds of both rows, as a share of the base, with the 95 % interval by "
-        "Student's t; better, worse: it leaves out 0. p Holm: corrected over this table."
+        "Student's t; better, worse: it leaves out 0. p Holm: corrected over its table."
     )
     said.append(f"Groups, {DEFINITION}.")
     return said + ([paper.about] if paper.about else [])
@@ -93,7 +103,7 @@ def write(folder: Path, paper: Paper, figures: list[Figure], gains: list[Gain], 
     """Write table.md, table.csv and, where anything ran, table.png, and return their paths."""
     paths = [folder / "table.md", folder / "table.csv"]
     blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures, paper.tolerance))]
-    blocks += [("Gains", GAINS, gain_cells(gains))] if gains else []
+    blocks += gain_blocks(paper, gains)
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
         for title, head, rows in blocks:

@@ -77,8 +77,8 @@ class Gain(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        if self.n < 2 or math.isnan(self.p):
-            return "one seed"
+        if self.n < 2 or math.isnan(self.gain):
+            return "one seed" if self.n < 2 else ""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "not settled"
@@ -117,7 +117,8 @@ def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[flo
     error = float(np.std(differences, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     half = float(student.ppf(0.975, n - 1)) * error if n > 1 else math.nan
     p = float(2 * student.sf(abs(gap) / error, n - 1)) if n > 1 and error > 0 else math.nan
-    return Gain(*names, paper, mean, gap / mean, (gap - half) / mean, (gap + half) / mean, p, n)
+    shares = [x / mean if mean else math.nan for x in (gap, gap - half, gap + half)]
+    return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n)
 
 
 def gains(paper: Paper, row: Row, over: Row, runs: Runs, base: Runs) -> list[Gain]:

@@ -88,4 +88,4 @@ class RowRuns:
         with replacing(path) as temporary:
             temporary.write_text(yaml.safe_dump({**settings, "root": str(self.folder), "name": name}, sort_keys=False))
         resume = ["--resume"] if (self._study(name) / "study.journal").is_file() else []
-        sweep(["--config", str(path), *resume])
+        sweep(["--config", str(path), *resume], brief=True)

@@ -22,8 +22,8 @@ from lightning_vq.sweep.study import Study, counted, finished, open_study
 from lightning_vq.sweep.workers import living
 
 
-def main(arguments: list[str]) -> None:
-    """Run the verb."""
+def main(arguments: list[str], brief: bool = False) -> None:
+    """Run the verb; `brief` leaves it to the caller to say what was found."""
     for name in [name for name in os.environ if name.startswith(DISTRIBUTED_VARIABLES)]:
         del os.environ[name]  # of the job that this process is; its trials are jobs of their own
     settings, resume, text = read_settings(arguments)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
         table = LiveTable(settings, found.epochs)
         worker = Worker(settings, study, space, options, Devices(found.devices), found.forks, table)
         _work(worker, arguments)
-        report(settings, study, baseline, time.time() - worker.begun)
+        report(settings, study, baseline, time.time() - worker.begun, brief)
     except StorageInternalError as error:
         raise UserError(f"storage: {str(error).splitlines()[0]}; --resume goes on from what it holds") from None
 
@@ -94,8 +94,8 @@ def variants(settings: Settings, space: list[Parameter]) -> list[tuple[str, list
     return found
 
 
-def report(settings: Settings, study: Study, baseline: bool, seconds: float) -> None:
-    """Write the outcome and tell of it."""
+def report(settings: Settings, study: Study, baseline: bool, seconds: float, brief: bool) -> None:
+    """Write the outcome and tell of it, of its trials alone if brief."""
     trials = counted(study)
     states = {s.name.lower(): sum(t.state == s for t in trials) for s in TrialState}
     print(", ".join(f"{count} {state}" for state, count in states.items() if count) + f" in {duration(seconds)}")
@@ -111,6 +111,8 @@ def report(settings: Settings, study: Study, baseline: bool, seconds: float) -> 
     drawing.join()
     if drawing.exitcode:
         print("The figures of the best trials could not be drawn, for the reason above", file=sys.stderr)
+    if brief:
+        return
     for trial in best:
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
         print(f"Best: trial {trial.number}: {values}")
