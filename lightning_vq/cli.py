@@ -139,7 +139,10 @@ class CLI(LightningCLI):
                 callbacks.append(TrialReports(self.artifacts, monitor, os.environ[TRIAL]))
             if patience is not None:
                 callbacks.append(Patience(monitor, patience))
-            callbacks += [BestCheckpoint(self.run_folder, monitor), LastCheckpoint(self.run_folder)]
+            best = BestCheckpoint(self.run_folder, monitor)
+            # A refit has seen the validation part, which chooses nothing any more.
+            callbacks.append(LastCheckpoint(self.run_folder, "best") if self.datamodule.refit else best)
+            callbacks.append(LastCheckpoint(self.run_folder))
         elif self.subcommand == "predict":
             callbacks.append(Predictions(self.run_folder / "recommendations.parquet"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}

@@ -74,6 +74,11 @@ def check_training(
         raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
     if patience is not None and patience < 1:
         raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
+    if data.refit and patience is not None:
+        raise UserError(
+            f"data.init_args.refit trains on the validation part, so that patience ({patience}) has nothing to go by: "
+            "--patience=null, and the epochs that the validated run needed as trainer.max_epochs"
+        )
     if isinstance(model, CollaborativeFiltering):
         names = model.metric_names("val", data.protocol_names(data.val_protocols))
         if monitor not in names:

@@ -13,14 +13,21 @@ from lightning_vq.modules.base import Recommender
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Writes last.ckpt after every epoch. Lightning's `save_last` does so only in epochs that are the best so far.
+    """Writes a checkpoint after every epoch. Lightning's `save_last` does so only in epochs that are the best so far.
 
     Args:
         folder: of the run.
+        name: of the checkpoint, without .ckpt.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    def __init__(self, folder: Path, name: str = "last") -> None:
+        super().__init__(folder, name, save_on_train_epoch_end=True, enable_version_counter=False)
+        self.name = name
+
+    @property
+    def state_key(self) -> str:
+        """Return what tells two of them apart in a checkpoint."""
+        return f"{type(self).__qualname__}{{{self.name}}}"
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -40,6 +40,7 @@ class CollaborativeData(LightningDataModule):
         min_user, min_item: drop users and items with fewer interactions, until nothing changes.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
+        refit: train on dev as well, for a last fit of known settings: its last epoch counts, not its best on dev.
         batch_size: positives of a mini-batch, on each rank (B).
         negatives: negatives per positive, never among the user's training items.
         negative_power: how popular they are: odds are training counts (at least 1) to this power; 0 is uniform.
@@ -65,6 +66,7 @@ class CollaborativeData(LightningDataModule):
         min_item: int = 1,
         split: Split = "auto",
         ratio: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        refit: bool = False,
         batch_size: int = 1024,
         negatives: int = 1,
         negative_power: float = 0.0,
@@ -89,7 +91,7 @@ class CollaborativeData(LightningDataModule):
                 raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
         self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
         self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
-        self.split, self.ratio = split, ratio
+        self.split, self.ratio, self.refit = split, ratio, refit
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
         self.negative_power = negative_power
         self.eval_protocols, self.val_protocols = eval_protocols, val_protocols
@@ -134,7 +136,9 @@ class CollaborativeData(LightningDataModule):
         self.user_count, self.item_count = len(raw.user_ids), len(raw.item_ids)
         order = np.lexsort((raw.items, raw.users))  # by user, which makes negatives cheap to check
         users, items, part_of = (torch.from_numpy(a[order]) for a in (raw.users, raw.items, parts))
-        self.parts = {p: (users[part_of == p], items[part_of == p]) for p in (TRAIN, DEV, TEST)}
+        trained = (TRAIN, DEV) if self.refit else (TRAIN,)
+        masks = {p: np.isin(part_of, trained if p == TRAIN else (p,)) for p in (TRAIN, DEV, TEST)}
+        self.parts = {p: (users[mask], items[mask]) for p, mask in masks.items()}
         for part, name in ((TRAIN, "train"), (DEV, "dev"), (TEST, "test")):
             if not len(self.parts[part][0]):
                 raise UserError(f"{raw.where}: the {name} part is empty")

@@ -39,7 +39,10 @@ def main(arguments: list[str]) -> None:
         if value < 1:
             raise UserError(f"{key} is {value}; it must be at least 1")
     rows, folder = paper.chosen(options.rows), options.root / "runs" / "papers" / name / budget
-    every = {row.name: RowRuns(paper, row, paper.budgets[budget], folder / row.slug) for row in paper.rows}
+    every: dict[str, RowRuns] = {}
+    for row in paper.rows:
+        tuning = every[row.refit_of] if row.refit_of is not None else None
+        every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning)
     began = time.time()
     for row in rows:
         late = options.hours is not None and time.time() - began > 3600 * options.hours
@@ -61,7 +64,7 @@ def _tell(paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, tol
         if row.over is not None and row.at_hand() is None:
             against += gains(paper, row, by_name[row.over], runs, every[row.over].finished())
     print()
-    show(paper.title, HEAD, figure_cells(found, paper.tolerance))
+    show(paper.title, HEAD, figure_cells(found))
     for title, head, rows in gain_blocks(paper, against):
         show(title, head, rows)
     for line in told[1:]:
@@ -77,5 +80,8 @@ def _list() -> None:
         raise UserError(f"there are no tables in {FOLDER}: run this in a clone of lightning_vq")
     for name in names:
         paper = read_paper(name)[1]
-        budgets = ", ".join(f"{key} ({one.trials} trials a row)" for key, one in paper.budgets.items())
-        print(f"{name:24} {paper.title}; {len(paper.rows)} rows; budgets: {budgets}")
+        tuned = any(row.space for row in paper.rows)
+        budgets = ", ".join(
+            f"{key} ({one.trials} trials a row)" if tuned else key for key, one in paper.budgets.items()
+        )
+        print(f"{name:20} {paper.title}; {len(paper.rows)} rows; budgets: {budgets}")

@@ -40,8 +40,10 @@ class Row:
         base: config files of its fits, layered left to right.
         fixed: dotted key -> value.
         space: what is tuned, as in a sweep; nothing where the settings are known.
+        refit_of: name of the row whose best trial is fitted again, on train and validation and for as many epochs.
         over: name of the row that this one is said to be better than.
         paper: column -> the paper's figure; a column may be missing.
+        comparable: the paper's figures are of the same data.
         note: what a reader must know of this row.
     """
 
@@ -51,8 +53,10 @@ class Row:
     base: list[str] = field(default_factory=list)
     fixed: dict[str, Any] = field(default_factory=dict)
     space: dict[str, Any] = field(default_factory=dict)
+    refit_of: str | None = None
     over: str | None = None
     paper: dict[str, float] = field(default_factory=dict)
+    comparable: bool = True
     note: str | None = None
 
     @property
@@ -108,6 +112,11 @@ class Paper:
         for i, row in enumerate(self.rows):
             if row.over is not None and row.over not in names[:i]:
                 raise UserError(f"row {row.name!r}: over {row.over!r} is no earlier row{nearest(row.over, names)}")
+            tuned = [earlier.name for earlier in self.rows[:i] if earlier.space]
+            if row.refit_of is not None and (row.refit_of not in tuned or row.space):
+                raise UserError(
+                    f"row {row.name!r}: refit_of {row.refit_of!r} is no earlier row with a space of its own"
+                )
             for column in row.paper:
                 if column not in self.columns:
                     raise UserError(f"row {row.name!r}: {column!r} is no column{nearest(column, self.columns)}")

@@ -25,13 +25,13 @@ def number(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def figure_cells(figures: Sequence[Figure], tolerance: float | None) -> Cells:
+def figure_cells(figures: Sequence[Figure]) -> Cells:
     rows = []
     for f in figures:
         mean = number(f.mean) + (f" ± {number(f.spread)}" if not math.isnan(f.spread) else "")
         difference = "" if math.isnan(f.difference) else f"{f.difference:+.1%}"
         n = str(len(f.values)) if f.values else ""
-        rows.append([f.row, f.column, number(f.paper), mean, n, difference, f.verdict(tolerance)])
+        rows.append([f.row, f.column, number(f.paper), mean, n, difference, f.verdict])
     return _merged(rows)
 
 
@@ -70,13 +70,16 @@ def gain_blocks(paper: Paper, gains: Sequence[Gain]) -> list[tuple[str, Sequence
 def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> list[str]:
     """Return what a reader of the tables must know."""
     tuned = [row for row in paper.rows if row.space]
-    cost = f"budget {budget[0]}: {budget[1].trials} tuning trials for each of the {len(tuned)} tuned rows, "
-    cost += "base models and quantized ones alike"
+    cost = f"budget {budget[0]}: "
+    if tuned:
+        cost += (
+            f"{budget[1].trials} tuning trials for each of {len(tuned)} rows, base models and quantized ones alike; "
+        )
     if len(tuned) < len(paper.rows):
-        cost += "; the other rows have fixed settings"
+        cost += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
     said = [
         f"python -m lightning_vq reproduce {name} --budget {budget[0]} --seeds {seeds}",
-        f"{cost}; then {seeds} seeds, of which the tuning's best trial is the first.",
+        f"{cost}{seeds} seeds" + (", of which the tuning's best trial is the first." if tuned else "."),
         "obtained: mean ± standard deviation over n seeds.",
     ]
     if paper.tolerance is not None:
@@ -102,7 +105,7 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
 def write(folder: Path, paper: Paper, figures: list[Figure], gains: list[Gain], told: list[str]) -> list[Path]:
     """Write table.md, table.csv and, where anything ran, table.png, and return their paths."""
     paths = [folder / "table.md", folder / "table.csv"]
-    blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures, paper.tolerance))]
+    blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures))]
     blocks += gain_blocks(paper, gains)
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
@@ -119,7 +122,7 @@ def write(folder: Path, paper: Paper, figures: list[Figure], gains: list[Gain], 
         table.writerow(["row", "column", "paper", "mean", "spread", "n", "difference", "verdict"])
         for f in figures:
             values = [f.row, f.column, f.paper, f.mean, f.spread, len(f.values), f.difference]
-            table.writerow(["" if v is None or v != v else v for v in values] + [f.verdict(paper.tolerance)])
+            table.writerow(["" if v is None or v != v else v for v in values] + [f.verdict])
     if any(f.values for f in figures):
         paths.append(folder / "table.png")
         draw(paths[-1], paper, figures)

@@ -30,6 +30,7 @@ class Figure(NamedTuple):
     paper: float | None
     values: list[float]  # of each seed
     asked: int  # seeds
+    tolerance: float | None  # None: the paper's figure is of something else
     status: str  # "" where there are values; else why not
 
     @property
@@ -46,7 +47,8 @@ class Figure(NamedTuple):
         """The mean less the paper's figure, as a share of it."""
         return self.mean / self.paper - 1 if self.paper and self.values else math.nan
 
-    def verdict(self, tolerance: float | None) -> str:
+    @property
+    def verdict(self) -> str:
         """Return what can be said: nothing counts as reproduced that did not run whole."""
         if self.status:
             return self.status
@@ -54,9 +56,9 @@ class Figure(NamedTuple):
             return f"{len(self.values)} of {self.asked} seeds"
         if self.paper is None:
             return ""
-        if tolerance is None:
+        if self.tolerance is None:
             return "not comparable"
-        if abs(self.difference) <= tolerance:
+        if abs(self.difference) <= self.tolerance:
             return "reproduced"
         return "above the paper" if self.difference > 0 else "below the paper"
 
@@ -88,9 +90,10 @@ def figures(paper: Paper, row: Row, runs: Runs, asked: int) -> list[Figure]:
     """Return a row's figures, column by column."""
     get = row.at_hand()
     status = f"not at hand: {get}" if get is not None else ("" if runs else "not run")
+    tolerance = paper.tolerance if row.comparable else None
     told = [read_json(run / "metrics.json") for run in runs.values()] if not status else []
     return [
-        Figure(row.name, column, row.paper.get(column), [_value(one, name) for one in told], asked, status)
+        Figure(row.name, column, row.paper.get(column), [_value(one, name) for one in told], asked, tolerance, status)
         for column, name in paper.columns.items()
     ]
 
