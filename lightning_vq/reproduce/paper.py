@@ -141,6 +141,13 @@ class _Parser(ArgumentParser):
         raise UserError(one_line(message, self))
 
 
+def _refuse_unknown(where: str, told: Any, kind: type[Paper] | type[Row]) -> None:
+    names = list(kind.__dataclass_fields__)
+    for key in told if isinstance(told, dict) else ():
+        if key not in names:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(str(key), names)}")
+
+
 def read_paper(name: str) -> tuple[str, Paper]:
     """Return the name and the table of conf/papers/<name>.yaml, or of a file of your own.
 
@@ -155,6 +162,9 @@ def read_paper(name: str) -> tuple[str, Paper]:
     if not isinstance(told, dict):
         raise UserError(f"{path}: a table is a mapping with title, columns, budgets, sweep and rows")
     told.pop("shared", None)  # where a file keeps what its rows have in common, by YAML's own anchors
+    _refuse_unknown(str(path), told, Paper)
+    for i, row in enumerate(told.get("rows") or []):
+        _refuse_unknown(f"{path}: rows[{i}]", row, Row)
     parser = _Parser()
     parser.add_class_arguments(Paper, as_group=False)
     try:

@@ -79,7 +79,8 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         cost += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
     said = [
         f"python -m lightning_vq reproduce {name} --budget {budget[0]} --seeds {seeds}",
-        f"{cost}{seeds} seeds" + (", of which the tuning's best trial is the first." if tuned else "."),
+        f"{cost}{seeds} seed{'s' if seeds > 1 else ''}"
+        + (", of which the tuning's best trial is the first." if tuned else "."),
         "obtained: mean ± standard deviation over n seeds.",
     ]
     if paper.tolerance is not None:

@@ -1,0 +1,229 @@
+"""A small table of two models on the planted world, run whole, by halves and again; and every table that is shipped."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from lightning_vq.errors import UserError
+from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
+from lightning_vq.reproduce.results import Figure, paired_gain
+from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.sweep.command import trial_options
+from lightning_vq.sweep.processes import rehearsed
+from lightning_vq.sweep.settings import read_settings
+from lightning_vq.sweep.space import read_space
+
+LR = {"model.init_args.lr": {"low": 1e-3, "high": 1e-2, "log": True}}
+SIZES = {f"quantization.quantizers.{v}.init_args.codebook_sizes": [12, 4] for v in ("user", "item")}
+TABLE: dict[str, Any] = {
+    "title": "A small table",
+    "columns": {"N@10": "test/ndcg@10/full", "seconds": "test_seconds"},
+    "budgets": {"small": {"trials": 2, "fixed": {"trainer.max_epochs": 2}}, "paper": {"trials": 9}},
+    "seeds": 2,
+    "sweep": {
+        "objectives": {"val/ndcg@10/full": "maximize"},
+        "fixed": {"data.init_args.planted": {"users": 150, "items": 90, "branching": [4, 3], "mean_length": 12}},
+    },
+    "rows": [
+        {"name": "Base", "source": "planted", "base": ["conf/bprmf.yaml"], "space": LR, "paper": {"N@10": 0.1}},
+        {"name": "Quantized", "source": "planted", "base": ["conf/cove_bprmf.yaml"], "fixed": SIZES, "space": LR,
+         "over": "Base", "paper": {"N@10": 0.11}},
+        {"name": "Base, refitted", "source": "planted", "base": ["conf/bprmf.yaml"], "refit_of": "Base"},
+        {"name": "Fixed", "source": "planted", "base": ["conf/gmf.yaml"], "note": "nobody tuned it"},
+        {"name": "Elsewhere", "get": "ask its owner", "paper": {"N@10": 0.5}},
+        {"name": "Absent", "source": "ml-1m", "base": ["conf/bprmf.yaml"],
+         "fixed": {"data.init_args.root": "nowhere"}},
+    ],
+}  # fmt: skip
+
+
+def reproduce(root: Path, *options: str, expect: int = 0) -> str:
+    (root / "small.yaml").write_text(yaml.safe_dump(TABLE, sort_keys=False))
+    command = [sys.executable, "-m", "lightning_vq", "reproduce", str(root / "small.yaml"), "--root", str(root)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def table(root: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with (root / "runs/papers/small/small/table.csv").open() as file:
+        return {(row["row"], row["column"]): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    root = tmp_path_factory.mktemp("reproduce")
+    reproduce(root, "--rows", "base", "--seeds", "1")
+    assert table(root)[("Base", "N@10")]["verdict"] in ("reproduced", "above the paper", "below the paper")
+    assert table(root)[("Quantized", "N@10")]["verdict"] == "not run"
+    return root, reproduce(root)
+
+
+def test_every_row_has_its_runs_and_its_figures(whole: tuple[Path, str]) -> None:
+    root, text = whole
+    folder = root / "runs/papers/small/small"
+    assert "Base: tuning" not in text  # the first call had tuned it and fitted seed 0
+    assert "Base: seeds 1" in text
+    assert "Quantized: tuning, 0 of 2 trials done" in text
+    found = table(root)
+    for slug, name in (("base", "Base"), ("quantized", "Quantized")):
+        tuned = json.loads((folder / slug / "runs/sweeps/tune/summary.json").read_text())
+        assert tuned["trials"]["complete"] == 2  # base model and quantized one alike
+        runs = [Path(tuned["best"][0]["folder"]), *(folder / slug).glob("runs/sweeps/seeds*/trials/*")]
+        told = [json.loads((run / "metrics.json").read_text()) for run in runs if run.is_dir()]
+        assert sorted(one["seed"] for one in told) == [0, 1]
+        best = yaml.safe_load((Path(tuned["best"][0]["folder"]) / "config.yaml").read_text())
+        again = yaml.safe_load((runs[1] / "config.yaml").read_text())
+        assert best["model"] == again["model"]
+        values = [one["test"]["test/ndcg@10/full"] for one in told]
+        assert float(found[(name, "N@10")]["mean"]) == pytest.approx(np.mean(values))
+        assert float(found[(name, "N@10")]["spread"]) == pytest.approx(np.std(values, ddof=1))
+        assert found[(name, "N@10")]["n"] == "2"
+
+
+def test_what_did_not_run_is_no_pass(whole: tuple[Path, str]) -> None:
+    found = table(whole[0])
+    assert found[("Elsewhere", "N@10")]["verdict"] == "not at hand: ask its owner"
+    assert found[("Absent", "N@10")]["verdict"] == "not at hand: python -m lightning_vq data download ml-1m"
+    assert found[("Absent", "N@10")]["mean"] == ""
+    assert found[("Fixed", "N@10")]["verdict"] == ""  # the paper has no such figure
+
+
+def test_a_refit_trains_on_validation_for_as_many_epochs(whole: tuple[Path, str]) -> None:
+    folder = whole[0] / "runs/papers/small/small"
+    tuned = json.loads((folder / "base/runs/sweeps/tune/summary.json").read_text())["best"][0]["folder"]
+    best = json.loads((Path(tuned) / "metrics.json").read_text())
+    runs = sorted((folder / "base--refitted").glob("runs/sweeps/seeds*/trials/*"))
+    assert len(runs) == 2
+    for run in runs:
+        told = json.loads((run / "metrics.json").read_text())
+        assert told["epochs"] == best["best"]["epoch"] + 1
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["data"]["init_args"]["refit"] is True
+        assert (run / "best.ckpt").is_file()
+
+
+def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
+    root, _ = whole
+    folder = root / "runs/papers/small/small"
+    markdown = (folder / "table.md").read_text()
+    assert "| Quantized | Base | N@10 |" in markdown
+    assert "| Quantized | Base | torso items |" in markdown
+    assert "2 tuning trials for each of 2 rows, base models and quantized ones alike" in markdown
+    assert "- Fixed: nobody tuned it" in markdown
+    assert (folder / "table.png").read_bytes().startswith(b"\x89PNG")
+    text = reproduce(root)
+    assert "tuning" not in text.partition("A small table")[0]
+    assert "seeds" not in text.partition("A small table")[0]
+    assert (folder / "table.md").read_text() == markdown
+
+
+def test_more_seeds_run_only_what_is_missing(whole: tuple[Path, str]) -> None:
+    text = reproduce(whole[0], "--rows", "fixed", "--seeds", "3")
+    assert "Fixed: seeds 2\n" in text
+    assert table(whole[0])[("Fixed", "N@10")]["n"] == "3"
+    assert table(whole[0])[("Base", "N@10")]["verdict"] == "2 of 3 seeds"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rows", "quantised"), "--rows 'quantised' matches no row"),
+        (("--budget", "papr"), "did you mean 'paper'?"),
+        (("--seeds", "0"), "--seeds is 0; it must be at least 1"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    text = reproduce(tmp_path, *options, expect=2)
+    assert message in text
+    assert len(text.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"title": None}, "title"),
+        ({"columms": {"a": "b"}}, "unknown key 'columms'; did you mean 'columns'?"),
+        ({"rows": [{"name": "a", "get": "x"}, {"name": "A", "get": "x"}]}, "two have one name"),
+        ({"rows": [{"name": "a", "get": "x", "over": "b"}]}, "over 'b' is no earlier row"),
+        ({"rows": [{"name": "a", "get": "x", "paper": {"N@1": 0.1}}]}, "'N@1' is no column; did you mean 'N@10'?"),
+        ({"rows": [{"name": "a", "gett": "x"}]}, "rows[0]: unknown key 'gett'; did you mean 'get'?"),
+        ({"rows": [{"name": "a"}]}, "needs either source and base, or get"),
+        ({"rows": [{"name": "a", "source": "planted", "base": ["x"], "refit_of": "b"}]}, "refit_of 'b' is no earlier"),
+    ],
+)
+def test_a_table_that_cannot_be(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({**TABLE, **change}))
+    with pytest.raises(UserError) as error:
+        read_paper(str(path))
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_verdicts() -> None:
+    def verdict(
+        values: list[float], paper: float | None = 1.0, tolerance: float | None = 0.03, status: str = ""
+    ) -> str:
+        return Figure("row", "column", paper, values, 2, tolerance, status).verdict
+
+    assert verdict([1.0, 1.05]) == "reproduced"
+    assert verdict([1.1, 1.2]) == "above the paper"
+    assert verdict([0.9, 0.9]) == "below the paper"
+    assert verdict([1.0]) == "1 of 2 seeds"
+    assert verdict([1.0, 1.0], tolerance=None) == "not comparable"
+    assert verdict([1.0, 1.0], paper=None) == ""
+    assert verdict([], status="not run") == "not run"
+
+
+def test_gains_against_scipy() -> None:
+    base, values = [0.20, 0.22, 0.21], [0.23, 0.24, 0.25]
+    gain = paired_gain(("b", "a", "x"), 0.1, base, values)
+    test = stats.ttest_rel(values, base)
+    interval = test.confidence_interval()
+    assert gain.p == pytest.approx(test.pvalue)
+    assert (gain.low, gain.high) == pytest.approx((interval.low / 0.21, interval.high / 0.21))
+    assert gain.verdict == "better"
+    assert paired_gain(("b", "a", "x"), None, [0.2], [0.3]).verdict == "one seed"
+    assert math.isnan(paired_gain(("b", "a", "x"), None, [0.0, 0.0], [0.1, 0.1]).gain)
+
+
+SHIPPED = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_table_can_be_trained(name: str, tmp_path: Path) -> None:
+    """Each kind of a table's fits passes what a sweep checks before its first trial, on the planted data."""
+    _, paper = read_paper(name)
+    seen = set()
+    for row in paper.rows:
+        what = (*row.base, *row.fixed, *row.space)  # rows that differ in values alone are of one kind
+        if row.source is None or row.refit_of is not None or what in seen:
+            continue
+        seen.add(what)
+        settings = sweep_file(paper, row, tmp_path)
+        lowest = [
+            option
+            for parameter in read_space(settings.space)
+            for option in parameter.options(parameter.drawn.edges()[0])
+        ]
+        assert rehearsed([*trial_options(settings), *lowest], []).epochs > 0
+
+
+def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:
+    """Return the settings that a row's tuning would have, on the planted data."""
+    runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder)
+    what = {"base": row.base, "fixed": {**runs._fixed(), "data.init_args.source": "planted"}, "root": str(folder)}
+    path = folder / "row.yaml"
+    path.write_text(yaml.safe_dump({**paper.sweep, **what, "space": row.space or LR}))
+    return read_settings(["--config", str(path)])[0]
