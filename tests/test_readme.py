@@ -24,6 +24,7 @@ LESS = {
     "test": ["--trainer.enable_progress_bar=false"],
     "validate": ["--trainer.enable_progress_bar=false"],
     "sweep": ["--trials=2"],
+    "reproduce": ["--report"],
     "dashboards": [],
 }
 SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
@@ -47,7 +48,7 @@ def test_every_command_in_order(tmp_path: Path) -> None:
         arguments = shlex.split(command)[3:]
         if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
             continue  # would download
-        if "plays.csv" in command or arguments[0] in ("compare", "data", "sweep", "dashboards") or "--run" in arguments:
+        if "plays.csv" in command or arguments[0] in ("compare", "data", "sweep", "reproduce", "dashboards") or "--run" in arguments:
             extra = [*LESS[arguments[0]]]
         else:
             extra = [*LESS[arguments[0]], *([] if "ml-100k" in command else [SMALL])]
