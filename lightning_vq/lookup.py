@@ -38,7 +38,7 @@ class Lookup:
         """Return the vectors (..., D) of ids (...)."""
         if name in self._whole:
             return rows_of(self._whole[name], ids)
-        if not self._quantized(name):
+        if not self._quantized(name) or not ids.numel():
             return rows_of(self._tables[name], ids)
         distinct, inverse, occurrences = torch.unique(ids, return_inverse=True, return_counts=True)
         return rows_of(self._quantize(name, distinct, occurrences), inverse)

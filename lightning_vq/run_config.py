@@ -79,6 +79,11 @@ def check_training(
             f"data.init_args.refit trains on the validation part, so that patience ({patience}) has nothing to go by: "
             "--patience=null, and the epochs that the validated run needed as trainer.max_epochs"
         )
+    if "triples" in model.backbone.needs and (data.negatives != 1 or data.negative_power):
+        raise UserError(
+            f"{type(model.backbone).__name__} trains on triples, each with one other tail and head drawn uniformly: "
+            f"data.init_args.negatives ({data.negatives}) must be 1, negative_power ({data.negative_power}) 0"
+        )
     if isinstance(model, CollaborativeFiltering):
         names = model.metric_names("val", data.protocol_names(data.val_protocols))
         if monitor not in names:

@@ -100,11 +100,11 @@ def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path
     assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
 
 
-def test_every_config_is_a_fit(tmp_path: Path) -> None:
-    for path in sorted(Path("conf").glob("*.yaml")):
-        assert len(path.read_text().splitlines()) <= 30, path
-        small = SMALL if "cove" in path.name else [SMALL[0], SMALL[3]]
-        run("fit", "--config", str(path), *small, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
+@pytest.mark.parametrize("path", sorted(Path("conf").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 30
+    small = SMALL if "cove" in path.name else [SMALL[0], SMALL[3]]
+    run("fit", "--config", str(path), *small, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
 
 
 BAD = {
@@ -144,6 +144,13 @@ def test_bad_input_is_one_line_and_status_two_and_leaves_nothing(option: str, tm
     assert BAD[option] in errors[0]
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_a_model_on_triples_would_ignore(tmp_path: Path) -> None:
+    done = run("fit", "--config", "conf/cfkg.yaml", "--data.init_args.negatives=4", expect=2)
+    assert "CFKG trains on triples" in done.stderr
+    patient = run("fit", "--config", "conf/bprmf.yaml", "--data.init_args.refit=true", expect=2)
+    assert "refit trains on the validation part, so that patience (30) has nothing to go by" in patient.stderr
 
 
 @pytest.mark.parametrize("arguments", [["fitt"], ["fit"], ["test"], ["fit", "--config", "conf/absent.yaml"]])

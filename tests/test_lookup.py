@@ -65,3 +65,14 @@ def test_once_makes_once(parts: tuple[torch.Tensor, Cascaded]) -> None:
     assert look.once("x", lambda: made.append(1) or 5) == 5
     assert look.once("x", lambda: made.append(1) or 6) == 5
     assert made == [1]
+
+
+def test_no_ids_are_no_rows_and_no_losses(parts: tuple[torch.Tensor, Cascaded]) -> None:
+    table, quantizer = parts
+    table.requires_grad_()
+    look = Lookup({"item": table}, {"item": quantizer})
+    nothing = look("item", torch.zeros(0, dtype=torch.long))
+    assert nothing.shape == (0, 4)
+    nothing.sum().backward()  # a table that a mini-batch does not need still takes part: DDP waits for it
+    assert torch.equal(table.grad, torch.zeros(20, 4))
+    assert [float(loss) for loss in look.losses("item")] == [0.0, 0.0]

@@ -48,7 +48,11 @@ def test_every_command_in_order(tmp_path: Path) -> None:
         arguments = shlex.split(command)[3:]
         if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
             continue  # would download
-        if "plays.csv" in command or arguments[0] in ("compare", "data", "sweep", "reproduce", "dashboards") or "--run" in arguments:
+        if (
+            "plays.csv" in command
+            or arguments[0] in ("compare", "data", "sweep", "reproduce", "dashboards")
+            or "--run" in arguments
+        ):
             extra = [*LESS[arguments[0]]]
         else:
             extra = [*LESS[arguments[0]], *([] if "ml-100k" in command else [SMALL])]

@@ -143,6 +143,13 @@ def test_cfkg_scores_triples_of_all_kinds() -> None:
         torch.testing.assert_close(our, their.float(), atol=1e-4, rtol=1e-4)
 
 
+def test_cfkg_gives_every_table_a_gradient() -> None:
+    backbone, tables = prepared(CFKG(DIM))
+    bought = Triples(*(torch.tensor([x]) for x in (2, 0, USERS + 4, USERS, 8)))
+    candidate_scores(backbone(Lookup(tables, {}), bought)).sum().backward()
+    assert torch.equal(tables["category"].grad, torch.zeros(CATEGORIES, DIM))
+
+
 def test_cfkg_without_categories_has_no_such_table() -> None:
     backbone = CFKG(DIM)
     backbone.prepare(Facts({**ROWS, "category": 0}, {}, {}))

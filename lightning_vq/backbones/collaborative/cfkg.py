@@ -66,9 +66,6 @@ class CFKG(Backbone):
         order = torch.argsort(kind, stable=True)
         counts = torch.bincount(kind, minlength=len(ends)).tolist()
         starts = [0, *ends.tolist()]
-        parts = [
-            look(name, part - start)
-            for name, part, start in zip(self._rows, ids[order].split(counts), starts)
-            if len(part)
-        ]
+        # Of a kind that the mini-batch has none of as well: DDP waits for a gradient of every table.
+        parts = [look(name, part - start) for name, part, start in zip(self._rows, ids[order].split(counts), starts)]
         return torch.cat(parts).index_select(0, torch.argsort(order))
