@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,16 +47,16 @@ TABLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def reproduce(root: Path, *options: str, expect: int = 0) -> str:
-    (root / "small.yaml").write_text(yaml.safe_dump(TABLE, sort_keys=False))
-    command = [sys.executable, "-m", "lightning_vq", "reproduce", str(root / "small.yaml"), "--root", str(root)]
+def reproduce(root: Path, *options: str, expect: int = 0, table: dict[str, Any] = TABLE) -> str:
+    (root / "small.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
+    command = [sys.executable, "-m", "lightning_vq", "reproduce", str(root / "small.yaml"), "--out", str(root / "out")]
     done = subprocess.run([*command, *options], capture_output=True, text=True)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def table(root: Path) -> dict[tuple[str, str], dict[str, str]]:
-    with (root / "runs/papers/small/small/table.csv").open() as file:
+    with (root / "out/small/small/table.csv").open() as file:
         return {(row["row"], row["column"]): row for row in csv.DictReader(file)}
 
 
@@ -70,7 +71,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_every_row_has_its_runs_and_its_figures(whole: tuple[Path, str]) -> None:
     root, text = whole
-    folder = root / "runs/papers/small/small"
+    folder = root / "out/small/small"
     assert "Base: tuning" not in text  # the first call had tuned it and fitted seed 0
     assert "Base: seeds 1" in text
     assert "Quantized: tuning, 0 of 2 trials done" in text
@@ -99,7 +100,7 @@ def test_what_did_not_run_is_no_pass(whole: tuple[Path, str]) -> None:
 
 
 def test_a_refit_trains_on_validation_for_as_many_epochs(whole: tuple[Path, str]) -> None:
-    folder = whole[0] / "runs/papers/small/small"
+    folder = whole[0] / "out/small/small"
     tuned = json.loads((folder / "base/runs/sweeps/tune/summary.json").read_text())["best"][0]["folder"]
     best = json.loads((Path(tuned) / "metrics.json").read_text())
     runs = sorted((folder / "base--refitted").glob("runs/sweeps/seeds*/trials/*"))
@@ -114,7 +115,7 @@ def test_a_refit_trains_on_validation_for_as_many_epochs(whole: tuple[Path, str]
 
 def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
     root, _ = whole
-    folder = root / "runs/papers/small/small"
+    folder = root / "out/small/small"
     markdown = (folder / "table.md").read_text()
     assert "| Quantized | Base | N@10 |" in markdown
     assert "| Quantized | Base | torso items |" in markdown
@@ -125,6 +126,26 @@ def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
     assert "tuning" not in text.partition("A small table")[0]
     assert "seeds" not in text.partition("A small table")[0]
     assert (folder / "table.md").read_text() == markdown
+
+
+def test_a_table_goes_on_from_what_it_keeps(whole: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(whole[0] / "out", tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    before = table(whole[0])
+    text = reproduce(tmp_path)
+    assert "tuning" not in text.partition("A small table")[0]
+    assert table(tmp_path) == before
+    text = reproduce(tmp_path, "--rows", "base*", "--seeds", "3")
+    assert "Base: seeds 2" in text
+    assert "Base, refitted: seeds 2" in text
+    assert "tuning" not in text.partition("A small table")[0]
+    assert table(tmp_path)[("Base", "N@10")]["n"] == "3"
+
+
+def test_results_of_other_settings_are_refused(whole: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(whole[0] / "out", tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    changed = {**TABLE, "rows": [{**TABLE["rows"][0], "fixed": {"model.init_args.weight_decay": 0.1}}]}
+    text = reproduce(tmp_path, "--report", expect=2, table=changed)
+    assert "results.json is of other settings of 'Base' (fixed); move its folder away" in text
 
 
 def test_more_seeds_run_only_what_is_missing(whole: tuple[Path, str]) -> None:
@@ -146,7 +167,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, options: tuple[str, ...], message
     text = reproduce(tmp_path, *options, expect=2)
     assert message in text
     assert len(text.strip().splitlines()) == 1
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

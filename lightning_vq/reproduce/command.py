@@ -7,7 +7,7 @@ from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.paper import FOLDER, Paper, read_paper
 from lightning_vq.reproduce.report import HEAD, figure_cells, gain_blocks, notes, show, write
-from lightning_vq.reproduce.results import Figure, Gain, figures, gains
+from lightning_vq.reproduce.results import Figure, Gain, Result, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
 
 
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--budget", metavar="NAME", help="of the table, such as small or paper; else its first")
     parser.add_argument("--hours", type=float, metavar="H", help="begin no row after so many")
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="fits at a time")
-    parser.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="runs go to DIR/runs/papers/<table>")
+    parser.add_argument("--out", type=Path, default=Path("runs/papers"), metavar="DIR", help="where it all goes")
     parser.add_argument("--report", action="store_true", help="run nothing: tell of what has run")
     options = parser.parse_args(arguments)
     if options.table is None:
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     for key, value in (("--seeds", seeds), ("--parallel", options.parallel)):
         if value < 1:
             raise UserError(f"{key} is {value}; it must be at least 1")
-    rows, folder = paper.chosen(options.rows), options.root / "runs" / "papers" / name / budget
+    rows, folder = paper.chosen(options.rows), options.out / name / budget
     every: dict[str, RowRuns] = {}
     for row in paper.rows:
         tuning = every[row.refit_of] if row.refit_of is not None else None
@@ -58,11 +58,12 @@ def _tell(paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, tol
     found: list[Figure] = []
     against: list[Gain] = []
     by_name = {row.name: row for row in paper.rows}
+    results: dict[str, dict[int, Result]] = {}
     for row in paper.rows:
-        runs = {seed: run for seed, run in every[row.name].finished().items() if seed < seeds}
-        found += figures(paper, row, runs, seeds)
-        if row.over is not None and row.at_hand() is None:
-            against += gains(paper, row, by_name[row.over], runs, every[row.over].finished())
+        results[row.name] = {seed: one for seed, one in every[row.name].results().items() if seed < seeds}
+        found += figures(paper, row, results[row.name], seeds)
+        if row.over is not None:
+            against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
     print()
     show(paper.title, HEAD, figure_cells(found))
     for title, head, rows in gain_blocks(paper, against):

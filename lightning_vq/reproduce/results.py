@@ -6,7 +6,7 @@ Shapes: S seeds, G groups of entities.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,15 @@ from lightning_vq.reproduce.paper import Paper, Row
 from lightning_vq.runs import read_json
 from lightning_vq.vocabulary import read_vocabulary
 
-Runs = Mapping[int, Path]  # by seed
+
+class Result(NamedTuple):
+    """What a table keeps of a finished run, whose folder may be gone."""
+
+    metrics: dict[str, Any]  # metrics.json
+    groups: dict[str, float]  # "tail items" -> mean of the table's first test metric
+
+
+Results = Mapping[int, Result]  # by seed
 
 
 class Figure(NamedTuple):
@@ -86,22 +94,27 @@ class Gain(NamedTuple):
         return "worse" if self.high < 0 else "not settled"
 
 
-def figures(paper: Paper, row: Row, runs: Runs, asked: int) -> list[Figure]:
+def figures(paper: Paper, row: Row, results: Results, asked: int) -> list[Figure]:
     """Return a row's figures, column by column."""
     get = row.at_hand()
-    status = f"not at hand: {get}" if get is not None else ("" if runs else "not run")
+    status = f"not at hand: {get}" if get is not None else ("" if results else "not run")
     tolerance = paper.tolerance if row.comparable else None
-    told = [read_json(run / "metrics.json") for run in runs.values()] if not status else []
     return [
-        Figure(row.name, column, row.paper.get(column), [_value(one, name) for one in told], asked, tolerance, status)
+        Figure(
+            row.name,
+            column,
+            row.paper.get(column),
+            [_value(one, name) for one in results.values()],
+            asked,
+            tolerance,
+            status,
+        )
         for column, name in paper.columns.items()
     ]
 
 
-def _value(told: Mapping[str, float | Mapping[str, float]], name: str) -> float:
-    of = told["test"] if name.startswith("test/") else told
-    assert isinstance(of, Mapping)
-    return float(of[name])  # type: ignore[arg-type]
+def _value(result: Result, name: str) -> float:
+    return float(result.metrics["test"][name] if name.startswith("test/") else result.metrics[name])
 
 
 def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float]) -> Gain:
@@ -124,27 +137,29 @@ def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[flo
     return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n)
 
 
-def gains(paper: Paper, row: Row, over: Row, runs: Runs, base: Runs) -> list[Gain]:
+def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) -> list[Gain]:
     """Return the gains of a row over another, column by column, then by group of the first test metric."""
-    seeds = [seed for seed in runs if seed in base]
+    seeds = [seed for seed in results if seed in base]
     if not seeds:
         return []
-    ours, theirs = ([read_json(of[seed] / "metrics.json") for seed in seeds] for of in (runs, base))
+    ours, theirs = ([of[seed] for seed in seeds] for of in (results, base))
     found = []
     for column, name in paper.columns.items():
         both = (row.paper.get(column), over.paper.get(column))
         said = both[0] / both[1] - 1 if both[0] is not None and both[1] else None
         names = (row.name, over.name, column)
         found.append(paired_gain(names, said, [_value(t, name) for t in theirs], [_value(o, name) for o in ours]))
-    metric = next((n.removeprefix("test/") for n in paper.columns.values() if n.startswith("test/")), None)
-    if metric is None:
-        return found
-    left, right = ([_group_means(of[seed], metric) for seed in seeds] for of in (base, runs))
-    for label in left[0]:
-        if all(label in one for one in (*left, *right)):
-            values = ([one[label] for one in left], [one[label] for one in right])
+    for label in theirs[0].groups:
+        if all(label in one.groups for one in (*theirs, *ours)):
+            values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
             found.append(paired_gain((row.name, over.name, label), None, *values))
     return found
+
+
+def read_result(paper: Paper, run: Path) -> Result:
+    """Return what a table keeps of a finished run."""
+    metric = next((n.removeprefix("test/") for n in paper.columns.values() if n.startswith("test/")), None)
+    return Result(read_json(run / "metrics.json"), {} if metric is None else _group_means(run, metric))
 
 
 def _group_means(run: Path, metric: str) -> dict[str, float]:
