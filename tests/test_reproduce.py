@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from command import refused
 from scipy import stats
 
 from lightning_vq.errors import UserError
@@ -163,10 +164,16 @@ def test_more_seeds_run_only_what_is_missing(whole: tuple[Path, str]) -> None:
         (("--seeds", "0"), "--seeds is 0; it must be at least 1"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    text = reproduce(tmp_path, *options, expect=2)
-    assert message in text
-    assert len(text.strip().splitlines()) == 1
+def test_a_mistake_is_one_line(
+    tmp_path: Path,
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(TABLE))
+    command = ["reproduce", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), *options]
+    assert message in refused(monkeypatch, capfd, *command)
     assert not (tmp_path / "out").exists()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command import refused
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -219,11 +220,20 @@ def test_wandb_has_a_run_for_each_trial(tmp_path: Path) -> None:
         ({"trails": 3}, "did you mean 'trials'?"),
     ],
 )
-def test_a_mistake_is_one_line_before_the_first_trial(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    text = ended(begin(sweep(tmp_path, **changes)), 2)
-    assert message in text
-    assert len(text.strip().splitlines()) == 1
+def test_a_mistake_is_one_line_before_the_first_trial(
+    tmp_path: Path,
+    changes: dict[str, Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert message in refused(monkeypatch, capfd, *sweep(tmp_path, **changes)[3:])
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
+    text = ended(begin(sweep(tmp_path, base=["conf/cove_bprm.yaml"])), 2)
+    assert text.count("error: ") == len(text.strip().splitlines()) == 1
 
 
 def test_the_process_of_the_study_has_no_torch() -> None:
