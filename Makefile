@@ -1,4 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs: both make the environment first.
+# RECBOLE, the Python of an environment with RecBole (benchmarks/README.md), adds it to `evidence` and `benchmark`.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -22,9 +23,10 @@ lint: $(VENV)/.made
 evidence: $(VENV)/.made
 	$(RUN) benchmarks/evidence.py $(OUT)
 	$(RUN) benchmarks/evidence.py $(OUT) --tables
+	$(if $(RECBOLE),$(RUN) benchmarks/against_recbole.py --recbole $(RECBOLE))
 
 benchmark: $(VENV)/.made
-	$(RUN) benchmarks/speed.py --out speed.json
+	$(RUN) benchmarks/speed.py --out speed.json $(if $(RECBOLE),--recbole $(RECBOLE))
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -24,7 +24,7 @@ from ours import DIM, quiet_trainer
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.data import CollaborativeData
 from lightning_vq.modules import CollaborativeFiltering
-from lightning_vq.sources.interactions import Array, Interactions
+from lightning_vq.sources.interactions import Interactions
 
 
 class RandomData(CollaborativeData):
@@ -106,7 +106,7 @@ def main() -> None:
     print(
         f"\n{o.all_users:,} users x {o.items:,} items, d={DIM}: {len(clock.ends)} batches of {clock.users} users, "
         f"{1e3 * spent:.0f} ms each, **{1e3 * spent / clock.users:.1f} s per 1,000 users**, all users in "
-        f"{spent / clock.users * o.all_users / 60:.0f} min; peak **{steps[-1][1]:.2f} GB**, at most {o.limit:g} asked for"
+        f"{spent / clock.users * o.all_users / 60:.0f} min; peak **{steps[-1][1]:.2f} GB** (limit {o.limit:g})"
     )
     if steps[-1][1] > o.limit:
         sys.exit(1)

@@ -1,7 +1,4 @@
-"""RecBole's side of a contest: its atomic files of our data, and its times from its own environment.
-
-Ids in the files are our rows, so that nothing is lost in a renumbering.
-"""
+"""RecBole's side of a contest: its atomic files of our data, and its times from its own environment."""
 
 import argparse
 import json
@@ -9,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from ours import SOURCE
 
 from lightning_vq.data import CollaborativeData
@@ -24,32 +23,36 @@ def write_data(folder: Path) -> Path:
     data.setup("fit")
     path = folder / NAME / f"{NAME}.inter"
     path.parent.mkdir()
-    _write_interactions(data, path)
-    _write_graph(data, path)
+    write_interactions(data, path)
+    write_graph(data, path)
     return path
 
 
-def _write_interactions(data: CollaborativeData, path: Path) -> None:
+def write_interactions(data: CollaborativeData, path: Path) -> None:
     """Write user, item and time; the time is their rank, so that ties go our way."""
     raw = data.raw
     assert raw is not None
     assert raw.order is not None
-    rows = sorted(zip(raw.order.tolist(), range(len(raw.users)), raw.users.tolist(), raw.items.tolist()))
-    lines = [f"{u}\t{i}\t{t}\n" for t, (_, _, u, i) in enumerate(rows)]
+    order = np.lexsort((np.arange(len(raw.users)), raw.order))
+    users, items = (ids.take(pa.array(of[order])) for ids, of in ((raw.user_ids, raw.users), (raw.item_ids, raw.items)))
+    rows = zip(users.to_pylist(), items.to_pylist())
+    lines = [f"{user}\t{item}\t{time}\n" for time, (user, item) in enumerate(rows)]
     path.write_text("user_id:token\titem_id:token\ttimestamp:float\n" + "".join(lines))
 
 
-def _write_graph(data: CollaborativeData, path: Path) -> None:
+def write_graph(data: CollaborativeData, path: Path) -> None:
     """Write what the graph holds beside interactions, (item, category), and which entity is which item.
 
-    RecBole drops the interactions of items that the graph does not name: in ml-100k every film has a genre.
+    Entities are called by our joint numbering, "e1234". RecBole drops the interactions of items that the graph does not
+    name: in ml-100k every film has a genre.
     """
+    assert data.raw is not None
     graph = data.graph
     beside = graph.relations > 0  # 0 is that of the interactions, which RecBole adds itself
     of_graph = zip(*(column[beside].tolist() for column in (graph.heads, graph.relations, graph.tails)))
-    triples = [f"e{h}\t{graph.names[r]}\te{t}\n" for h, r, t in of_graph]
+    triples = [f"e{head}\t{graph.names[relation]}\te{tail}\n" for head, relation, tail in of_graph]
     path.with_suffix(".kg").write_text("head_id:token\trelation_id:token\ttail_id:token\n" + "".join(triples))
-    links = [f"{i}\te{data.user_count + i}\n" for i in range(data.item_count)]
+    links = [f"{item}\te{data.user_count + row}\n" for row, item in enumerate(data.raw.item_ids.to_pylist())]
     path.with_suffix(".link").write_text("item_id:token\tentity_id:token\n" + "".join(links))
 
 
