@@ -42,7 +42,7 @@ import os, sys, time
 from lightning_vq.cli import main
 from lightning_vq.modules.base import Recommender
 Recommender.on_train_batch_end = lambda *_: (print(time.time(), flush=True), os._exit(0))
-main(sys.argv[1:])
+main(sys.argv[1:], time.time())
 """
 
 
