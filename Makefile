@@ -1,4 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs: both make the environment first.
+# RECBOLE, the Python of an environment with RecBole (benchmarks/README.md), adds it to `evidence` and `benchmark`.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -31,9 +32,10 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) mgqe/table3
 	$(REPRODUCE) cage/table2 --rows 'Toys *'
 	$(REPRODUCE) cage/table8 --parallel 1
+	$(if $(RECBOLE),$(RUN) benchmarks/against_recbole.py --recbole $(RECBOLE))
 
 benchmark: $(VENV)/.made
-	$(RUN) benchmarks/speed.py --out speed.json
+	$(RUN) benchmarks/speed.py --out speed.json $(if $(RECBOLE),--recbole $(RECBOLE))
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

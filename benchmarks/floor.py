@@ -1,17 +1,27 @@
 """Hand-written loops without a framework: what the same work costs at least. Timed by speed.py.
 
-Shapes: E training pairs, U users, N items, B batch, D dim.
+Shapes: E training pairs, U users, N items, B batch, D dim, H width of a layer.
 """
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from timing import intervals
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import dropout, linear, softplus
 
-LAYERS = 3
+LAYERS = 3  # of LightGCN
+HIDDEN, DROPOUT = 64, 0.2  # of NeuMF
+
+
+class Floor(NamedTuple):
+    """A model by hand."""
+
+    shape: tuple[int, int]  # U, N
+    weights: list[Tensor]
+    loss: Callable[[Tensor], Tensor]  # of triples (B, 3): user, item and negative, items numbered after users
 
 
 class Product(torch.autograd.Function):
@@ -27,48 +37,79 @@ class Product(torch.autograd.Function):
         return None, ctx.a @ grads[0]
 
 
-def floor_epoch(
-    users: Tensor, items: Tensor, shape: tuple[int, int], adjacency: Tensor | None, dim: int, batch: int, epochs: int
-) -> float:
-    """Return the median seconds of a training epoch: exact negatives by bitmap, BPR loss, fused Adam.
+def gathered(table: Tensor, triples: Tensor) -> tuple[Tensor, ...]:
+    """Return the vectors (B, D) of user, item and negative."""
+    return table.index_select(0, triples.view(-1)).view(-1, 3, table.shape[1]).unbind(1)
+
+
+def bprmf(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floor:
+    """Return matrix factorization with an item bias and BPR's loss."""
+    table = (torch.randn(sum(shape), dim) * 0.01).requires_grad_()
+    biases = torch.zeros(sum(shape), 1, requires_grad=True)
+
+    def loss(triples: Tensor) -> Tensor:
+        p, q, n = gathered(table, triples)
+        bias = biases.index_select(0, triples[:, 1:].reshape(-1)).view(-1, 2)
+        return softplus((p * (n - q)).sum(1) + bias[:, 1] - bias[:, 0]).mean()
+
+    return Floor(shape, [table, biases], loss)
+
+
+def lightgcn(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floor:
+    """Return LightGCN with BPR's loss; the adjacency is CSR (U + N, U + N)."""
+    table = (torch.randn(sum(shape), dim) * 0.01).requires_grad_()
+
+    def loss(triples: Tensor) -> Tensor:
+        first = Product.apply(adjacency, table)
+        second = Product.apply(adjacency, first)
+        p, q, n = gathered((table + first + second + Product.apply(adjacency, second)) / (LAYERS + 1), triples)
+        return softplus((p * (n - q)).sum(1)).mean()
+
+    return Floor(shape, [table], loss)
+
+
+def neumf(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floor:
+    """Return NeuMF with one hidden layer and cross-entropy; factors and the perceptron's inputs lie side by side."""
+    table = (torch.randn(sum(shape), 2 * dim) * 0.01).requires_grad_()
+    layer, bias = (torch.randn(*s).mul(0.01).requires_grad_() for s in ((HIDDEN, 2 * dim), (HIDDEN,)))
+    weight, last = (torch.randn(n).mul(0.01).requires_grad_() for n in (dim, HIDDEN))
+
+    def loss(triples: Tensor) -> Tensor:
+        both = table.index_select(0, triples.view(-1)).view(-1, 3, 2 * dim)
+        user, items = both[:, :1], both[:, 1:]  # (B, 1, 2D), (B, 2, 2D)
+        inner = linear(user[..., dim:], layer[:, :dim], bias) + linear(items[..., dim:], layer[:, dim:])  # (B, 2, H)
+        scores = (user[..., :dim] * items[..., :dim]) @ weight + dropout(inner.relu(), DROPOUT) @ last  # (B, 2)
+        return (softplus(-scores[:, 0]).mean() + softplus(scores[:, 1]).mean()) / 2
+
+    return Floor(shape, [table, layer, bias, weight, last], loss)
+
+
+def floor_epoch(users: Tensor, items: Tensor, model: Floor, batch: int, epochs: int) -> float:
+    """Return the median seconds of a training epoch: exact negatives by bitmap, fused Adam.
 
     Args:
         users, items: (E,) training pairs.
-        shape: (U, N).
-        adjacency: of LightGCN, CSR (U + N, U + N); None trains matrix factorization with an item bias.
-        dim: width of the vectors (D).
+        model: what is trained.
         batch: pairs of a step (B).
         epochs: timed, after one that is not.
     """
-    known = torch.zeros(shape, dtype=torch.bool)
+    user_count, item_count = model.shape
+    known = torch.zeros(model.shape, dtype=torch.bool)
     known[users, items] = True
-    weights = [torch.randn(sum(shape), dim) * 0.01]
-    if adjacency is None:
-        weights.append(torch.zeros(sum(shape), 1))
-    optimizer = torch.optim.Adam([w.requires_grad_() for w in weights], lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(model.weights, lr=1e-3, fused=True)
     starts = []
     for _ in range(epochs + 2):
         starts.append(time.perf_counter())
-        drawn = torch.randint(shape[1], users.shape)
+        drawn = torch.randint(item_count, users.shape)
         wrong = known[users, drawn].nonzero().squeeze(1)
         while len(wrong):
-            drawn[wrong] = torch.randint(shape[1], wrong.shape)
+            drawn[wrong] = torch.randint(item_count, wrong.shape)
             wrong = wrong[known[users[wrong], drawn[wrong]]]
         order = torch.randperm(len(users))
-        triples = torch.stack([users, items + shape[0], drawn + shape[0]], 1)[order]  # (E, 3)
+        triples = torch.stack([users, items + user_count, drawn + user_count], 1)[order]  # (E, 3)
         for rows in triples.split(batch):
-            table = weights[0]
-            if adjacency is not None:
-                first = Product.apply(adjacency, table)
-                second = Product.apply(adjacency, first)
-                table = (table + first + second + Product.apply(adjacency, second)) / (LAYERS + 1)
-            p, q, n = table.index_select(0, rows.view(-1)).view(-1, 3, dim).unbind(1)
-            gap = (p * (n - q)).sum(1)
-            if adjacency is None:
-                bias = weights[1].index_select(0, rows[:, 1:].reshape(-1)).view(-1, 2)
-                gap = gap + bias[:, 1] - bias[:, 0]
             optimizer.zero_grad()
-            softplus(gap).mean().backward()
+            model.loss(rows).backward()
             optimizer.step()
     return intervals(starts)
 

@@ -1,8 +1,9 @@
 """Times RecBole 1.2.1's own Trainer on an atomic file; run by speed.py in RecBole's environment (see README.md).
 
-    python rival_recbole.py --inter FOLDER/ml-100k/ml-100k.inter --model BPR --batch 2048 --epochs 5 --out times.json
+    python rival_recbole.py --inter FOLDER/NAME/NAME.inter --model BPR --batch 2048 --epochs 5 --out times.json
 
-Writes JSON: `epochs` and `evaluate` in seconds each, `rows` the training interactions, `users` the evaluated users.
+Writes JSON: `epochs` and `evaluate` in seconds each, `rows` the training interactions, `triples` those
+of the knowledge graph beside them, `steps` those of an epoch, `users` the evaluated users.
 """
 
 import argparse
@@ -23,17 +24,36 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
+MODELS: dict[str, dict[str, Any]] = {  # what differs from RecBole's defaults, by model
+    "BPR": {},
+    "LightGCN": {"n_layers": 3},
+    "NeuMF": {"mf_embedding_size": 64, "mlp_embedding_size": 64, "mlp_hidden_size": [64], "dropout_prob": 0.2},
+    "NGCF": {"hidden_size_list": [64, 64, 64], "message_dropout": 0.1, "node_dropout": 0.0},
+    "CFKG": {"loss_function": "transe", "margin": 1.0},
+}
+GRAPH = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
 
-def settings(inter: Path, batch: int, epochs: int, eval_batch: int) -> dict[str, Any]:
-    """Return what differs from RecBole's defaults: the data, its split, the sizes, and no side output."""
+
+def settings(inter: Path, model: str, batch: int, epochs: int, eval_batch: int) -> dict[str, Any]:
+    """Return what differs from RecBole's defaults: the data, its split, the sizes, and no side output.
+
+    Args:
+        inter: the interactions.
+        model: name of it.
+        batch: observed interactions of a step. NeuMF's negatives are rows of their own, which RecBole counts too.
+        epochs: of training.
+        eval_batch: scores of a step of evaluation.
+    """
+    files = {"inter": ["user_id", "item_id", "timestamp"], **(GRAPH if model == "CFKG" else {})}
     return {
         "data_path": str(inter.parent.parent), "use_gpu": False, "gpu_id": "", "show_progress": False,
         "state": "ERROR", "checkpoint_dir": str(inter.parent.parent / "saved"), "worker": 0,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "load_col": files,
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
-        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}, "embedding_size": 64, "n_layers": 3,
-        "train_batch_size": batch, "epochs": epochs, "eval_step": 0, "metrics": ["Hit", "NDCG"], "topk": [10],
-        "valid_metric": "NDCG@10", "eval_batch_size": eval_batch,
+        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}, "embedding_size": 64,
+        "train_batch_size": batch * (2 if model == "NeuMF" else 1), "epochs": epochs, "eval_step": 0,
+        "metrics": ["Hit", "NDCG"], "topk": [10], "valid_metric": "NDCG@10", "eval_batch_size": eval_batch,
+        **MODELS[model],
     }  # fmt: skip
 
 
@@ -41,11 +61,11 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds of each training epoch but the first, start to start, and of each evaluation but the first."""
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(o.threads)
-    changes = settings(o.inter, o.batch, o.epochs + 2, o.eval_batch)
+    changes = settings(o.inter, o.model, o.batch, o.epochs + 2, o.eval_batch)
     config = Config(model=o.model, dataset=o.inter.stem, config_dict=changes)
     init_seed(config["seed"], config["reproducibility"])
     train, valid, _ = data_preparation(config, dataset := create_dataset(config))
-    network = get_model(o.model)(config, train.dataset).to(config["device"])
+    network = get_model(o.model)(config, train._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], o.model)(config, network)
     starts: list[float] = []
     one_epoch = trainer._train_epoch
@@ -62,7 +82,8 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         trainer.evaluate(valid, load_best_model=False)
         passes.append(time.perf_counter() - start)
     return {
-        "version": recbole.__version__, "torch": torch.__version__, "rows": len(train.dataset),
+        "version": recbole.__version__, "torch": torch.__version__, "rows": len(train._dataset),
+        "steps": len(train), "triples": len(dataset.kg_feat) if o.model == "CFKG" else 0,
         "users": dataset.user_num - 1, "epochs": [b - a for a, b in pairwise(starts[1:])],
         "evaluate": passes[1:],
     }  # fmt: skip
@@ -70,8 +91,8 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inter", type=Path, required=True, help="NAME/NAME.inter with user_id, item_id, timestamp")
-    parser.add_argument("--model", required=True, choices=["BPR", "LightGCN"])
+    parser.add_argument("--inter", type=Path, required=True, help="NAME/NAME.inter; .kg and .link beside it")
+    parser.add_argument("--model", required=True, choices=list(MODELS))
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=0)

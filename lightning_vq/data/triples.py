@@ -64,6 +64,10 @@ class TripleSampler:
         self._bounds = torch.tensor([0, *graph.sizes]).cumsum(0)  # where each kind begins, and the end
         self._relations = len(graph.names)
         self._keys = torch.unique(self._key(graph.heads, graph.relations, graph.tails))  # sorted
+        self._table: Tensor | None = None  # flags of all triples where they take at most 64 MiB: faster than a search
+        if (possible := self._relations * int(self._bounds[-1]) ** 2) <= 1 << 26:
+            self._table = torch.zeros(possible, dtype=torch.bool)
+            self._table[self._keys] = True
         heads, relations, tails = graph.heads, graph.relations, graph.tails
         ends = int(self._bounds[-1])
         from_head, to_tail = relations * ends + heads, relations * ends + tails
@@ -78,6 +82,13 @@ class TripleSampler:
         other_tails = self._corrupted(tails, lambda rows, drawn: (heads[rows], relations[rows], drawn), generator)
         other_heads = self._corrupted(heads, lambda rows, drawn: (drawn, relations[rows], tails[rows]), generator)
         return Triples(heads, relations, tails, other_tails, other_heads)
+
+    def _contains(self, keys: Tensor) -> Tensor:
+        """Return which triples, by their keys, are in the graph."""
+        if self._table is not None:
+            return self._table[keys]
+        place = torch.searchsorted(self._keys, keys).clamp_max_(len(self._keys) - 1)
+        return self._keys[place] == keys
 
     def _key(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         return (heads * self._relations + relations) * int(self._bounds[-1]) + tails
@@ -94,7 +105,5 @@ class TripleSampler:
         rows = torch.arange(len(ends))
         while len(rows):
             drawn[rows] = starts[rows] + (torch.rand(len(rows), generator=generator).double() * size[rows]).long()
-            wanted = self._key(*triple(rows, drawn[rows]))
-            place = torch.searchsorted(self._keys, wanted).clamp_max_(len(self._keys) - 1)
-            rows = rows[self._keys[place] == wanted]
+            rows = rows[self._contains(self._key(*triple(rows, drawn[rows])))]
         return drawn

@@ -126,10 +126,12 @@ class CollaborativeFiltering(Recommender):
         """Return the scores (B, N) of every item, -inf for those the user has seen."""
         output = self.backbone(look, Pairs(batch.users, None))
         assert batch.seen is not None
-        for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
-            _refuse_nan(tensor, name)
         scores = losses.all_scores(output)
-        if not torch.isfinite(scores.sum()):  # finite vectors may still overflow; cheaper than a look at each score
+        # Every key is in some score, so that their sum tells: a look at a million keys would outweigh the product.
+        if not torch.isfinite(scores.sum()):
+            for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
+                _refuse_nan(tensor, name)
+            # Finite vectors may still overflow.
             raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
         row, item = batch.seen
         scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)

@@ -1,5 +1,6 @@
 """`python -m lightning_vq reproduce cage/table2`: run what is missing of a paper's table, and say what came of it."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -43,25 +44,34 @@ def main(arguments: list[str]) -> None:
     for row in paper.rows:
         tuning = every[row.refit_of] if row.refit_of is not None else None
         every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning)
-    began = time.time()
+    began, failed = time.time(), dict[str, str]()
     for row in rows:
         late = options.hours is not None and time.time() - began > 3600 * options.hours
-        if not options.report and not late and row.at_hand() is None:
+        if options.report or late or row.at_hand(paper.root(row)) is not None:
+            continue
+        try:
             every[row.name].run(seeds, options.parallel, lambda text: print(f"\n{text}", flush=True))
+        except UserError as error:  # the others may run all the same
+            failed[row.name] = str(error)
+            print(f"{row.name}: {error}", file=sys.stderr)
     told = notes(options.table, paper, (budget, paper.budgets[budget]), seeds)
-    _tell(paper, every, seeds, folder, told)
+    _tell(paper, every, seeds, folder, told, failed)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(rows)} rows could not run: {', '.join(failed)}")
     return None
 
 
-def _tell(paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str]) -> None:
+def _tell(
+    paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str], failed: dict[str, str]
+) -> None:
     """Print and write the whole table, whatever part of it has run."""
     found: list[Figure] = []
     against: list[Gain] = []
     by_name = {row.name: row for row in paper.rows}
     results: dict[str, dict[int, Result]] = {}
     for row in paper.rows:
-        results[row.name] = {seed: one for seed, one in every[row.name].results().items() if seed < seeds}
-        found += figures(paper, row, results[row.name], seeds)
+        results[row.name] = {seed: one for seed, one in every[row.name].results().items() if seed <= seeds}
+        found += figures(paper, row, results[row.name], seeds, failed.get(row.name))
         if row.over is not None:
             against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
     print()

@@ -1,5 +1,6 @@
 """What the YAML of a paper's table may say, and reading it."""
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,9 +12,12 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.messages import one_line
 from lightning_vq.runs import read_yaml
 from lightning_vq.sources.files import SUFFIXES
+from lightning_vq.sources.folders import is_folder
 from lightning_vq.sources.named import data_root, named_source
 
 FOLDER = Path("conf/papers")
+SECONDS = ("seconds_per_epoch", "test_seconds")
+COLUMN = r"test/(hr|recall|ndcg|mrr|map|coverage|popularity)@\d+/(full|uni\d+)|" + "|".join(SECONDS)
 
 
 @dataclass
@@ -64,15 +68,22 @@ class Row:
         """Return the name as that of a folder."""
         return "".join(c if c.isalnum() or c in "-_" else "-" for c in self.name.lower())
 
-    def at_hand(self) -> str | None:
-        """Return None, or how to get the row's data set."""
+    def at_hand(self, root: str | None) -> str | None:
+        """Return None, or how to get the row's data set.
+
+        Args:
+            root: of named sources.
+        """
         if self.source is None:
             return self.get
-        if self.source == "planted" or self.source.endswith(SUFFIXES):
+        if self.source == "planted":
             return None
-        root = self.fixed.get("data.init_args.root")
-        there = (data_root(root) / named_source(self.source).name).is_dir()
-        return None if there else f"python -m lightning_vq data download {self.source}"
+        if self.source.endswith(SUFFIXES) or is_folder(self.source):
+            return None if Path(self.source).exists() else f"put it at {self.source}"
+        source = named_source(self.source)
+        if (data_root(root) / source.name).is_dir():
+            return None
+        return f"python -m lightning_vq data download {self.source}" if source.remotes else source.by_hand
 
 
 @dataclass
@@ -100,12 +111,26 @@ class Paper:
     tolerance: float | None = 0.03
     about: str | None = None
 
+    def root(self, row: Row) -> str | None:
+        """Return the folder of named sources that a row is given, if it is."""
+        return {**self.sweep.get("fixed", {}), **row.fixed}.get("data.init_args.root")
+
+    def grouped(self) -> str | None:
+        """Return the metric that is told by groups: the first column that a user has a value of."""
+        metrics = (name.removeprefix("test/") for name in self.columns.values() if name.startswith("test/"))
+        return next((name for name in metrics if not name.startswith(("coverage", "popularity"))), None)
+
     def check(self) -> None:
         """Refuse what no parser can.
 
         Raises:
             UserError: a name that stands twice or for nothing.
         """
+        if not self.budgets or not self.columns or not self.sweep.get("objectives"):
+            raise UserError("a table needs at least one budget, one column and one of sweep's objectives")
+        for column, name in self.columns.items():
+            if not re.fullmatch(COLUMN, name):
+                raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {SECONDS}")
         names = [row.name for row in self.rows]
         if len({row.slug for row in self.rows}) < len(names):
             raise UserError(f"rows: two have one name: {', '.join(sorted(n for n in names if names.count(n) > 1))}")
@@ -120,8 +145,12 @@ class Paper:
             for column in row.paper:
                 if column not in self.columns:
                     raise UserError(f"row {row.name!r}: {column!r} is no column{nearest(column, self.columns)}")
-            if (row.source is None) == (row.get is None) or (row.source is not None and not row.base):
-                raise UserError(f"row {row.name!r} needs either source and base, or get: how to come by its data")
+            if row.refit_of is not None and (row.base or row.fixed):
+                raise UserError(f"row {row.name!r}: its base and fixed are those of {row.refit_of!r}")
+            if (row.source is None) == (row.get is None):
+                raise UserError(f"row {row.name!r} needs either source, or get: how to come by its data")
+            if row.source is not None and not row.base and row.refit_of is None:
+                raise UserError(f"row {row.name!r} needs base, or refit_of")
 
     def chosen(self, patterns: list[str]) -> list[Row]:
         """Return the rows whose names match a pattern; all of them without patterns.
@@ -154,7 +183,7 @@ def read_paper(name: str) -> tuple[str, Paper]:
     Raises:
         UserError: there is none, or it says what no table may.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     if not path.is_file():
         tables = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml")]
         raise UserError(f"there is no table {name!r}" + (nearest(name, tables) if tables else f" in {FOLDER}"))
@@ -176,6 +205,6 @@ def read_paper(name: str) -> tuple[str, Paper]:
         paper.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return (
-        path.with_suffix("").name if path.is_absolute() or ".." in path.parts else name.removesuffix(".yaml")
-    ), paper
+    whole = path.resolve()
+    within = whole.is_relative_to(FOLDER.resolve())
+    return (str(whole.relative_to(FOLDER.resolve()).with_suffix("")) if within else whole.stem), paper

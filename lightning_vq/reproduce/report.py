@@ -32,19 +32,7 @@ def figure_cells(figures: Sequence[Figure]) -> Cells:
         difference = "" if math.isnan(f.difference) else f"{f.difference:+.1%}"
         n = str(len(f.values)) if f.values else ""
         rows.append([f.row, f.column, number(f.paper), mean, n, difference, f.verdict])
-    return _merged(rows)
-
-
-def _merged(rows: Cells) -> Cells:
-    """Return the rows, one for all columns of what did not run."""
-    kept, silent = [], set()
-    for row in rows:
-        if row[3]:
-            kept.append(row)
-        elif row[0] not in silent:
-            silent.add(row[0])
-            kept.append([row[0], "", "", "", "", "", row[6]])
-    return kept
+    return rows
 
 
 def gain_cells(gains: Sequence[Gain]) -> Cells:
@@ -54,7 +42,7 @@ def gain_cells(gains: Sequence[Gain]) -> Cells:
         said = "" if g.paper is None else f"{g.paper:+.1%}"
         tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
         gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"
-        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict])
+        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm)])
     return rows
 
 
@@ -84,10 +72,11 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         "obtained: mean ± standard deviation over n seeds.",
     ]
     if paper.tolerance is not None:
-        said[-1] += f" reproduced: within {paper.tolerance:.0%} of the paper's figure."
+        said[-1] += f" Its level is told beside the paper's: within {paper.tolerance:.0%}, above or below; whether a "
+        said[-1] += "quantized row gains is told by the second table alone."
     said.append(
         "Gains: mean difference over the seeds of both rows, as a share of the base, with the 95 % interval by "
-        "Student's t; better, worse: it leaves out 0. p Holm: corrected over its table."
+        "Student's t. p Holm: corrected over its table; better, worse (of seconds: more, less) where it is below 0.05."
     )
     said.append(f"Groups, {DEFINITION}.")
     return said + ([paper.about] if paper.about else [])
@@ -124,6 +113,12 @@ def write(folder: Path, paper: Paper, figures: list[Figure], gains: list[Gain], 
         for f in figures:
             values = [f.row, f.column, f.paper, f.mean, f.spread, len(f.values), f.difference]
             table.writerow(["" if v is None or v != v else v for v in values] + [f.verdict])
+    paths.append(folder / "gains.csv")
+    with replacing(paths[-1]) as temporary, temporary.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*Gain._fields[:-1], "p_holm"])
+        for gain, holm in zip(gains, corrected(gains)):
+            table.writerow(["" if v is None or v != v else v for v in (*gain[:-1], holm)])
     if any(f.values for f in figures):
         paths.append(folder / "table.png")
         draw(paths[-1], paper, figures)

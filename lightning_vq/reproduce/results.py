@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from scipy.stats import t as student
 
-from lightning_vq.comparison import holm
-from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
-from lightning_vq.held_out import positions, read_held_out
+from lightning_vq.compare_command import by_frequency
+from lightning_vq.comparison import ALPHA, holm
+from lightning_vq.errors import UserError, nearest
+from lightning_vq.held_out import read_held_out
 from lightning_vq.reproduce.paper import Paper, Row
 from lightning_vq.runs import read_json
-from lightning_vq.vocabulary import read_vocabulary
 
 
 class Result(NamedTuple):
@@ -57,7 +56,7 @@ class Figure(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return what can be said: nothing counts as reproduced that did not run whole."""
+        """Return what can be said of the level; nothing is within reach of the paper that did not run whole."""
         if self.status:
             return self.status
         if len(self.values) < self.asked:
@@ -67,8 +66,8 @@ class Figure(NamedTuple):
         if self.tolerance is None:
             return "not comparable"
         if abs(self.difference) <= self.tolerance:
-            return "reproduced"
-        return "above the paper" if self.difference > 0 else "below the paper"
+            return f"within {self.tolerance:.0%}"
+        return "above" if self.difference > 0 else "below"
 
 
 class Gain(NamedTuple):
@@ -84,20 +83,30 @@ class Gain(NamedTuple):
     high: float
     p: float
     n: int  # seeds
+    higher_is_better: bool  # a metric; else seconds
 
-    @property
-    def verdict(self) -> str:
-        if self.n < 2 or math.isnan(self.gain):
-            return "one seed" if self.n < 2 else ""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "not settled"
+    def verdict(self, holm: float) -> str:
+        """Return what p after Holm's correction leaves to be said."""
+        if self.n < 2:
+            return "one seed"
+        if math.isnan(holm) or holm >= ALPHA:
+            return "not settled" if holm >= ALPHA else ""
+        return ("better", "worse")[self.gain < 0] if self.higher_is_better else ("more", "less")[self.gain < 0]
 
 
-def figures(paper: Paper, row: Row, results: Results, asked: int) -> list[Figure]:
-    """Return a row's figures, column by column."""
-    get = row.at_hand()
-    status = f"not at hand: {get}" if get is not None else ("" if results else "not run")
+def figures(paper: Paper, row: Row, results: Results, asked: int, failed: str | None) -> list[Figure]:
+    """Return a row's figures, column by column.
+
+    Args:
+        paper: the table.
+        row: of it.
+        results: of the row.
+        asked: seeds.
+        failed: why it could not run, if it could not.
+    """
+    get = row.at_hand(paper.root(row))
+    status = f"failed: {failed}" if failed else "not run"
+    status = "" if results else f"not at hand: {get}" if get is not None else status
     tolerance = paper.tolerance if row.comparable else None
     return [
         Figure(
@@ -114,16 +123,22 @@ def figures(paper: Paper, row: Row, results: Results, asked: int) -> list[Figure
 
 
 def _value(result: Result, name: str) -> float:
-    return float(result.metrics["test"][name] if name.startswith("test/") else result.metrics[name])
+    of = result.metrics["test"] if name.startswith("test/") else result.metrics
+    if name not in of:
+        raise UserError(f"a column is {name!r}, which the runs have not{nearest(name, of)}")
+    return float(of[name])
 
 
-def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float]) -> Gain:
+def paired_gain(
+    names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float], metric: bool = True
+) -> Gain:
     """Return the gain of some seeds' values over those of the same seeds' base.
 
     Args:
         names: row, over, column.
         paper: its relative gain.
         base, values: (S).
+        metric: the higher the better.
 
     >>> round(paired_gain(("b", "a", "x"), None, [1.0, 1.0, 1.0], [1.1, 1.2, 1.3]).p, 4)
     0.0742
@@ -131,10 +146,11 @@ def paired_gain(names: tuple[str, str, str], paper: float | None, base: list[flo
     differences, mean = np.array(values) - np.array(base), float(np.mean(base))
     n, gap = len(differences), float(np.mean(differences))
     error = float(np.std(differences, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    error = error if error > 1e-9 * abs(mean) else 0.0  # equal differences, rounded: nothing to test with
     half = float(student.ppf(0.975, n - 1)) * error if n > 1 else math.nan
     p = float(2 * student.sf(abs(gap) / error, n - 1)) if n > 1 and error > 0 else math.nan
     shares = [x / mean if mean else math.nan for x in (gap, gap - half, gap + half)]
-    return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n)
+    return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n, metric)
 
 
 def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) -> list[Gain]:
@@ -148,7 +164,8 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
         both = (row.paper.get(column), over.paper.get(column))
         said = both[0] / both[1] - 1 if both[0] is not None and both[1] else None
         names = (row.name, over.name, column)
-        found.append(paired_gain(names, said, [_value(t, name) for t in theirs], [_value(o, name) for o in ours]))
+        values = ([_value(t, name) for t in theirs], [_value(o, name) for o in ours])
+        found.append(paired_gain(names, said, *values, metric=name.startswith("test/")))
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
@@ -158,27 +175,20 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
 
 def read_result(paper: Paper, run: Path) -> Result:
     """Return what a table keeps of a finished run."""
-    metric = next((n.removeprefix("test/") for n in paper.columns.values() if n.startswith("test/")), None)
-    return Result(read_json(run / "metrics.json"), {} if metric is None else _group_means(run, metric))
+    metric = paper.grouped()
+    result = Result(read_json(run / "metrics.json"), {} if metric is None else _group_means(run, metric))
+    for name in paper.columns.values():
+        _value(result, name)
+    return result
 
 
 def _group_means(run: Path, metric: str) -> dict[str, float]:
     """Return a test metric's mean in each group of users and of items that has cases."""
-    held = read_held_out(run)
-    name, _, protocol = metric.partition("/")
-    means = {}
-    of_users = held.values([metric])[:, 0]
-    user, item = (read_vocabulary(run, vocab) for vocab in ("user", "item"))
-    groups = frequency_groups(user.counts)[positions(held.users["user"], user.ids.cast(pa.string()))]
-    for place, group in enumerate(GROUPS):
-        if (groups == place).any():
-            means[f"{group} users"] = float(of_users[groups == place].mean())
-    groups = frequency_groups(item.counts)[positions(held.cases["item"], item.ids.cast(pa.string()))]
-    of_items = by_group(case_values(held.ranks(protocol), name), groups, held.case_users(), len(held.users))
-    for place, group in enumerate(GROUPS):
-        if not np.isnan(of_items[:, place]).all():
-            means[f"{group} items"] = float(np.nanmean(of_items[:, place]))
-    return means
+    family = by_frequency([read_held_out(run)], metric)
+    return {
+        f"{group} {of}": float(np.nanmean(values))
+        for (of, group, _, _), values in zip(family.columns, family.values[0].T)
+    }
 
 
 def corrected(found: list[Gain]) -> list[float]:

@@ -36,38 +36,35 @@ class RowRuns:
         self.paper, self.row, self.budget, self.folder, self.tuning = paper, row, budget, folder, tuning
 
     def results(self) -> dict[int, Result]:
-        """Return the result of each finished seed; that of seed 0 is the tuning's best trial, where there is one."""
-        kept = self._kept()
-        runs = {}
-        if self.row.space and self._ended(TUNE) >= self.budget.trials:
-            runs[0] = Path(self._best()["folder"])
+        """Return the result of each finished seed."""
+        self._check_settings()
+        path, runs = self.folder / "results.json", {}
+        kept = {int(seed): Result(**one) for seed, one in read_json(path).items()} if path.is_file() else {}
         for told in sorted(self.folder.glob(f"runs/sweeps/{SEEDS}*/trials/*/metrics.json")):
             summary = read_json(told)
             if summary["state"] == "finished":
                 runs[int(summary["seed"])] = told.parent
         found = {**{seed: read_result(self.paper, run) for seed, run in runs.items() if seed not in kept}, **kept}
         if len(found) > len(kept):
-            results = {str(seed): found[seed]._asdict() for seed in sorted(found)}
-            write_json(self.folder / "results.json", {"of": self._settings(), "results": results}, indent=1)
+            write_json(path, {str(seed): found[seed]._asdict() for seed in sorted(found)}, indent=1)
         return {seed: found[seed] for seed in sorted(found)}
 
-    def _kept(self) -> dict[int, Result]:
-        """Return the results that are kept.
+    def _check_settings(self) -> None:
+        """Refuse runs of other settings than the table's now.
 
         Raises:
-            UserError: they are of other settings than the table's now.
+            UserError: with what has changed.
         """
-        path = self.folder / "results.json"
+        path = self.folder / "settings.json"
         if not path.is_file():
-            return {}
-        told = read_json(path)
-        if told["of"] != json.loads(json.dumps(self._settings())):
-            changed = [key for key, value in self._settings().items() if told["of"].get(key) != value]
+            return
+        before, now = read_json(path), json.loads(json.dumps(self._settings()))
+        changed = [key for key in now if before.get(key) != now[key]]
+        if changed:
             raise UserError(
                 f"{path} is of other settings of {self.row.name!r} ({', '.join(changed)}); move its folder away to run "
                 "the row anew"
             )
-        return {int(seed): Result(**result) for seed, result in told["results"].items()}
 
     def _settings(self) -> dict[str, Any]:
         """Return what the results hang on."""
@@ -82,26 +79,30 @@ class RowRuns:
         """Run what is missing.
 
         Args:
-            seeds: 0, 1, ... below this.
+            seeds: how many, from 1.
             parallel: fits at a time.
             told: is called with a line before each part.
         """
+        self._check_settings()
         if self.tuning is not None and not self.tuning.tuned:
-            self.tuning.run(1, parallel, told)
+            self.tuning.run(0, parallel, told)
+        write_json(self.folder / "settings.json", self._settings(), indent=1)
         if self.row.space and not self.tuned:
             told(f"{self.row.name}: tuning, {self._ended(TUNE)} of {self.budget.trials} trials done")
             what = {"base": self.row.base, "fixed": self._fixed(), "space": self.row.space}
             self._sweep(TUNE, {**self.paper.sweep, **what, "trials": self.budget.trials}, parallel)
-            config = read_yaml(self._study(TUNE) / f"{TUNE}_best.yaml")
+            best = Path(read_json(self._study(TUNE) / "summary.json")["best"][0]["folder"])
+            write_json(self.folder / "tuned.json", {"epoch": int(read_json(best / "metrics.json")["best"]["epoch"])})
             with replacing(self._tuned) as temporary:
-                temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+                temporary.write_text((self._study(TUNE) / f"{TUNE}_best.yaml").read_text())
         for path in sorted(self.folder.glob(f"{SEEDS}*.yaml")):  # of an earlier call that was stopped
             begun, there = read_yaml(path), (self._study(path.stem) / "study.journal").is_file()
             if there and self._ended(path.stem) < begun["trials"]:
                 told(f"{self.row.name}: going on with {path.stem}")
                 self._sweep(path.stem, begun, parallel)
         finished = self.results()
-        missing = [seed for seed in range(seeds) if seed not in finished]
+        # Not the tuning's seed 0: the best of several trials owes some of its figure to having been chosen.
+        missing = [seed for seed in range(1, 1 + seeds) if seed not in finished]
         if missing:
             told(f"{self.row.name}: seeds {', '.join(map(str, missing))}")
             base, fixed = self._settled()
@@ -131,15 +132,10 @@ class RowRuns:
     def _settled(self) -> tuple[list[str], dict[str, Any]]:
         """Return config files and fixed options of what every seed is fitted with."""
         if self.tuning is not None:
-            epoch = int(self.tuning.results()[0].metrics["best"]["epoch"])
+            epoch = int(read_json(self.tuning.folder / "tuned.json")["epoch"])
             last = {"data.init_args.refit": True, "patience": None, "trainer.max_epochs": epoch + 1}
             return [str(self.tuning._tuned)], last
         return ([str(self._tuned)], {}) if self.row.space else (self.row.base, self._fixed())
-
-    def _best(self) -> dict[str, Any]:
-        """Return what the tuning's summary says of its best trial."""
-        best: dict[str, Any] = read_json(self._study(TUNE) / "summary.json")["best"][0]
-        return best
 
     def _study(self, name: str) -> Path:
         return self.folder / "runs" / "sweeps" / name

@@ -89,12 +89,23 @@ def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, saved: tuple[P
         checked_checkpoint(tmp_path / "other.ckpt")
 
 
-def test_a_nan_stops_training_and_evaluation_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "value", "named"),
+    [
+        ("item", torch.nan, r"keys \(80, 64\)"),
+        ("item", torch.inf, r"keys \(80, 64\)"),
+        ("user", -torch.inf, r"hidden \(\d+, 64\)"),
+        ("item_bias", torch.inf, r"bias \(80,\)"),
+    ],
+)
+def test_a_number_that_is_not_finite_stops_training_and_evaluation_by_name(
+    table: str, value: float, named: str
+) -> None:
     module, _ = trained(BPRMF(), {}, epochs=1)
     with torch.no_grad():
-        module.tables["item"][3, 0] = torch.nan
+        module.tables[table][3, 0] = value
     held = data()
     held.setup()
-    with pytest.raises(UserError, match=r"keys \(80, 64\) holds NaN"):
+    with pytest.raises(UserError, match=f"{named} holds NaN or infinity"):
         module.ranks_of(module.lookup(), next(iter(held.test_dataloader())))
-    assert module._broken({}) == "parameter 'tables.item' holds NaN or infinity"
+    assert module._broken({}) == f"parameter 'tables.{table}' holds NaN or infinity"

@@ -1,6 +1,7 @@
 """NeuMF: matrix factorization and a perceptron, each with tables of its own, s_ui = h . [p_u * q_i, MLP([u, i])].
 
-He et al., "Neural Collaborative Filtering", WWW 2017, eq. 12, without pre-training, as ReChorus and RecBole train it.
+He et al., "Neural Collaborative Filtering", WWW 2017, eq. 12, without pre-training, as ReChorus trains it (RecBole
+drops what goes into each layer, ours what comes out).
 
 A quantizer named for a vocabulary acts on both of its tables; the tree of tables `user` and `item` is that of the
 matrix factorization. The perceptron's first layer is applied to users and to items once each and summed per pair, which
@@ -13,9 +14,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.layers import dropped
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.types import Output, Pairs, TableSpec
@@ -69,7 +71,7 @@ class NeuMF(Backbone):
 
     def _perceptron(self, first: Tensor) -> Tensor:
         """Return the last hidden layer (..., H) of what the first one takes in (..., H)."""
-        x = dropout(first.relu(), self.dropout, self.training)
+        x = dropped(first.relu(), self.dropout, self.training)
         for layer in self.rest:
-            x = dropout(layer(x).relu(), self.dropout, self.training)
+            x = dropped(layer(x).relu(), self.dropout, self.training)
         return x

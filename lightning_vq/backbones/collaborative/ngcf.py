@@ -11,10 +11,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, leaky_relu, normalize
+from torch.nn.functional import leaky_relu, normalize
 
 from lightning_vq.backbones.graph import GraphBackbone
-from lightning_vq.backbones.layers import propagate
+from lightning_vq.backbones.layers import dropped, propagate
 from lightning_vq.errors import UserError
 
 
@@ -54,6 +54,6 @@ class NGCF(GraphBackbone):
         for sums, products in zip(self.sums, self.products):
             neighbours = propagate(adjacency, layer)
             layer = leaky_relu(sums(neighbours + layer) + products(neighbours * layer), 0.2)
-            layer = dropout(layer, self.dropout, self.training)
+            layer = dropped(layer, self.dropout, self.training)
             all_layers.append(normalize(layer, dim=1))
         return torch.cat(all_layers, 1)
