@@ -127,11 +127,11 @@ def load(module: CollaborativeFiltering, data: CollaborativeData, found: Found) 
     part = "_mf" if isinstance(backbone, NeuMF) else ""
     state["tables.user"] = weights[f"user{part}_embedding.weight"][user]
     if isinstance(backbone, CFKG):
-        entities = [f"e{data.user_count + i}" for i in range(data.item_count + len(data.graph.categories))]
+        entities = [f"e{data.user_count + i}" for i in range(data.item_count + len(data.graph().categories))]
         entity = weights["entity_embedding.weight"][places(entities, found["tokens/entity_id"])]
         state["tables.item"], state["tables.category"] = entity[: data.item_count], entity[data.item_count :]
         relation = weights["relation_embedding.weight"]
-        known = places(list(data.graph.names[1:]), found["tokens/relation_id"])
+        known = places(list(data.graph().names[1:]), found["tokens/relation_id"])
         state["tables.relation"] = torch.cat([relation[-1:], relation[known]])
     else:
         state["tables.item"] = weights[f"item{part}_embedding.weight"][item]
@@ -188,7 +188,7 @@ def compare(contest: Contest, data: CollaborativeData, found: Found) -> tuple[li
     if isinstance(module.backbone, CFKG):
         entity = [int(token[1:]) if token[0] == "e" else -1 for token in found["tokens/entity_id"].tolist()]
         relation = [
-            {n: i for i, n in enumerate(data.graph.names)}.get(n, -1) for n in found["tokens/relation_id"].tolist()
+            {n: i for i, n in enumerate(data.graph().names)}.get(n, -1) for n in found["tokens/relation_id"].tolist()
         ]
         head, kind, tail = (
             torch.tensor(names)[found["triples"][:, i]] for i, names in enumerate((entity, relation, entity))

@@ -47,7 +47,7 @@ def write_graph(data: CollaborativeData, path: Path) -> None:
     name: in ml-100k every film has a genre.
     """
     assert data.raw is not None
-    graph = data.graph
+    graph = data.graph()
     beside = graph.relations > 0  # 0 is that of the interactions, which RecBole adds itself
     of_graph = zip(*(column[beside].tolist() for column in (graph.heads, graph.relations, graph.tails)))
     triples = [f"e{head}\t{graph.names[relation]}\te{tail}\n" for head, relation, tail in of_graph]

@@ -50,7 +50,7 @@ def training(model: str, batch: int, target: float, o: argparse.Namespace) -> Ro
         backbone = contest.backbone()
         module, data = made(backbone, SOURCE, batch, contest.loss)
         users, items = data.parts[TRAIN]
-        triples = len(data.graph.heads) - len(users) if "triples" in backbone.needs else 0
+        triples = len(data.graph().heads) - len(users) if "triples" in backbone.needs else 0
         rows = len(users) + triples
         work = -(-rows // batch) if contest.unit == "steps/s" else rows
         ours.append(work / our_epoch(module, data, o.epochs))

@@ -188,7 +188,7 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self._text()))
         if QUIET not in os.environ and self.trainer.is_global_zero:
-            print(self.datamodule.told(), flush=True)
+            print(self.datamodule.told("triples" in self.model.backbone.needs), flush=True)
         try:
             folder = self._train_and_test(folder, options)
         except UserError:

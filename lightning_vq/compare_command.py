@@ -76,7 +76,9 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
         refuse_different(runs[0], run)
     metrics = [name for name in runs[0].metrics() if all(name in run.metrics() for run in runs)]
     if not metrics:
-        raise UserError(f"{folders[0]} and {folders[-1]} have no metric in common; ks and test_protocols decide which")
+        raise UserError(
+            f"{folders[0]} and {folders[-1]} have no metric in common: see their metrics, ks, eval_protocols"
+        )
     chosen = metric or runs[0].monitor.removeprefix("val/")
     if chosen not in metrics:
         raise UserError(f"--metric={chosen} is not a test metric of all these runs{nearest(chosen, metrics)}")

@@ -85,6 +85,11 @@ def check_training(
             f"data.init_args.negatives ({data.negatives}) must be 1, negative_power ({data.negative_power}) 0"
         )
     if isinstance(model, CollaborativeFiltering):
+        if model.loss == "softmax" and (data.negatives != 1 or data.negative_power):
+            raise UserError(
+                f"the loss softmax is over all items: data.init_args.negatives ({data.negatives}) must be 1, "
+                f"negative_power ({data.negative_power}) 0"
+            )
         names = model.metric_names("val", data.protocol_names(data.val_protocols))
         if monitor not in names:
             raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")

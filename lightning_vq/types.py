@@ -106,3 +106,8 @@ class EvalBatch(NamedTuple):
     positives: Tensor  # (P,) its item
     seen: tuple[Tensor, Tensor] | None  # (row in `users`, item) to be masked; None: full ranking is not asked for
     candidates: Tensor | None  # (P, 99) sampled negatives; None: not asked for
+
+    @property
+    def piece(self) -> int:
+        """Return how many held-out interactions are ranked at a time: one or two of each user's on average."""
+        return max(1, len(self.users))

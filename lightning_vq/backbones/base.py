@@ -17,6 +17,7 @@ class Backbone(nn.Module, ABC):
     """
 
     needs: ClassVar[frozenset[str]]  # of {"pairs", "triples", "history", "graph", "features"}
+    inner_product: ClassVar[bool] = True  # scores are hidden . keys + bias; False: a pair scorer
     dim: int  # width of the quantizable tables
 
     def prepare(self, facts: Facts) -> None:

@@ -17,7 +17,7 @@ from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.samplers import PairSampler, Sampler, popularity
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
-from lightning_vq.data.triples import TripleSampler, knowledge_graph
+from lightning_vq.data.triples import KnowledgeGraph, TripleSampler, category_names, knowledge_graph, relation_names
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import is_folder, read_folder
@@ -40,7 +40,8 @@ class CollaborativeData(LightningDataModule):
         min_user, min_item: drop users and items with fewer interactions, until nothing changes.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
-        refit: train on dev as well, for a last fit of known settings: its last epoch counts, not its best on dev.
+        refit: train on dev as well, for a last fit of known settings: its last epoch counts, and val/ metrics say
+            nothing. Full ranking then leaves out dev items too, as all that was trained on.
         batch_size: positives of a mini-batch, on each rank (B).
         negatives: negatives per positive, never among the user's training items.
         negative_power: how popular they are: odds are training counts (at least 1) to this power; 0 is uniform.
@@ -117,12 +118,15 @@ class CollaborativeData(LightningDataModule):
         if self.source != "planted" and not self.source.endswith(SUFFIXES) and not is_folder(self.source):
             located(named_source(self.source), self.root)  # downloads on one process only
 
-    def told(self) -> str:
-        """Return what the data is, once it is set up: "planted: 2,000 users, 1,000 items, 37,000 to train on"."""
-        trained = len(self.parts[TRAIN][0])
-        return (
-            f"{self.source}: {self.user_count:,} users, {self.item_count:,} items, {trained:,} interactions to train on"
-        )
+    def told(self, triples: bool) -> str:
+        """Return what the data is, once it is set up: "planted: 2,000 users, 1,000 items, 37,000 to train on".
+
+        Args:
+            triples: also tell of what relates items.
+        """
+        told = f"{self.source}: {self.user_count:,} users, {self.item_count:,} items"
+        told += f", {len(self.parts[TRAIN][0]):,} interactions to train on"
+        return f"{told}; relations: {', '.join(self.relations)}" if triples else told
 
     def setup(self, stage: str | None = None) -> None:
         if self.raw is not None:
@@ -144,7 +148,7 @@ class CollaborativeData(LightningDataModule):
                 raise UserError(f"{raw.where}: the {name} part is empty")
         self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where, raw.user_ids)
         self.evaluation = Evaluation(raw, self.parts, self.eval_negatives, self.eval_seed, self.eval_memory_mib)
-        self.graph = knowledge_graph(raw, *self.parts[TRAIN])
+        self.relations, self.categories = relation_names(raw), category_names(raw)
         self.raw = raw  # last: where this is set, all of the above stands
 
     def facts(self) -> Facts:
@@ -155,8 +159,8 @@ class CollaborativeData(LightningDataModule):
             rows={
                 "user": self.user_count,
                 "item": self.item_count,
-                "category": len(self.graph.categories),
-                "relation": len(self.graph.names),
+                "category": len(self.categories),
+                "relation": len(self.relations),
             },
             counts={
                 "user": torch.bincount(users, minlength=self.user_count),
@@ -165,8 +169,8 @@ class CollaborativeData(LightningDataModule):
             ids={
                 "user": _digest(self.raw.user_ids.to_pylist()),
                 "item": _digest(self.raw.item_ids.to_pylist()),
-                "category": _digest(self.graph.categories),
-                "relation": _digest(self.graph.names),
+                "category": _digest(self.categories),
+                "relation": _digest(self.relations),
             },
             provides=("pairs", "graph", "triples"),
             pairs=torch.stack([users, items], dim=1).int(),
@@ -182,13 +186,18 @@ class CollaborativeData(LightningDataModule):
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
         return BlockLoader(self._sampler(), self.batch_size, self.block, seed, epoch, rank, world)
 
+    def graph(self) -> KnowledgeGraph:
+        """Return the knowledge graph of what is trained on."""
+        assert self.raw is not None
+        return knowledge_graph(self.raw, *self.parts[TRAIN])
+
     def _sampler(self) -> Sampler:
         """Return what the backbone at hand trains on."""
         assert self.raw is not None
         trainer: Any = self.trainer
         backbone = getattr(getattr(trainer, "lightning_module", None), "backbone", None)
         if backbone is not None and "triples" in backbone.needs:
-            return TripleSampler(self.graph)
+            return TripleSampler(self.graph())
         users, items = self.parts[TRAIN]
         weights = popularity(items, self.item_count, self.negative_power) if self.negative_power else None
         return PairSampler(users, items, self.train_known, self.negatives, weights)

@@ -56,7 +56,7 @@ class Evaluation:
             return EvalBatch(users, cases, owners, items[cases], seen, None if sampled is None else sampled[cases])
 
         users = torch.unique(held)
-        return EvalLoader(users, self._users_in_memory(-(-len(held) // len(users))), make, rank, world)
+        return EvalLoader(users, self._users_in_memory(), make, rank, world)
 
     def everyone(self, rank: int, world: int) -> EvalLoader:
         """Return every user, with the items of train and dev as seen, so that lists can be held against test."""
@@ -65,7 +65,7 @@ class Evaluation:
             nothing = users[:0]
             return EvalBatch(users, nothing, nothing, nothing, self._seen(users, (TRAIN, DEV)), None)
 
-        return EvalLoader(torch.arange(self.users), self._users_in_memory(1), make, rank, world)
+        return EvalLoader(torch.arange(self.users), self._users_in_memory(), make, rank, world)
 
     def sampled(self, part: int) -> Tensor:
         """Return the negatives (E, n) of each held-out interaction of a part, stored or drawn by the seed."""
@@ -100,12 +100,9 @@ class Evaluation:
         shift = starts[users] - (lengths.cumsum(0) - lengths)
         return row, shift.repeat_interleave(lengths).add_(torch.arange(len(row)))
 
-    def _users_in_memory(self, cases: int) -> int:
-        """Return how many users fit, each with the scores of every item, and per case those and its candidates.
+    def _users_in_memory(self) -> int:
+        """Return how many users fit, each with a score per item and, at width 64, the vectors of its candidates.
 
-        Args:
-            cases: held-out interactions of a user.
+        Of users who hold out several items as many of these are ranked at a time as there are users.
         """
-        rows = 1 if cases == 1 else 1 + cases  # one alone is compared where its scores lie
-        numbers = max(self.items * rows, 64 * cases * (1 + self.negatives))  # vectors of width 64
-        return max(1, (self.memory_mib << 20) // (4 * numbers))
+        return max(1, (self.memory_mib << 20) // (4 * max(self.items, 64 * (1 + self.negatives))))

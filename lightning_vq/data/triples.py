@@ -28,27 +28,34 @@ class KnowledgeGraph(NamedTuple):
     categories: tuple[str, ...]  # (C)
 
 
+def relation_names(raw: Interactions) -> tuple[str, ...]:
+    """Return the relations (R), the first that of the interactions, the last that of categories where there are any."""
+    return ("interacts", *raw.relations, *(["category"] if category_names(raw) else []))
+
+
+def category_names(raw: Interactions) -> tuple[str, ...]:
+    """Return the names of all categories (C)."""
+    return tuple(sorted({name for of in raw.item_metadata.categories for name in of})) if raw.item_metadata else ()
+
+
 def knowledge_graph(raw: Interactions, users: Tensor, items: Tensor) -> KnowledgeGraph:
     """Return the graph of training pairs (E,), of the source's relations between items, and of its categories."""
     user_count, item_count = len(raw.user_ids), len(raw.item_ids)
     parts = [(users.numpy(), items.numpy() + user_count)]
-    names = ["interacts"]
-    for name, (heads, tails) in raw.relations.items():
-        parts.append((heads + user_count, tails + user_count))
-        names.append(name)
-    known = raw.item_metadata.categories if raw.item_metadata else []
-    categories = sorted({name for of in known for name in of})
+    parts += [(heads + user_count, tails + user_count) for heads, tails in raw.relations.values()]
+    categories = category_names(raw)
     if categories:
+        assert raw.item_metadata is not None
+        known = raw.item_metadata.categories
         lengths = np.array([len(of) for of in known])
         place = {name: i for i, name in enumerate(categories)}
         tails = np.array([place[name] for of in known for name in of], dtype=np.int64)
         parts.append((np.arange(item_count).repeat(lengths) + user_count, tails + user_count + item_count))
-        names.append("category")
     heads, tails = (np.concatenate(column) for column in zip(*parts))
     relations = np.arange(len(parts)).repeat([len(heads) for heads, _ in parts])
     sizes = (user_count, item_count, len(categories))
     head, relation, tail = (torch.from_numpy(column.astype(np.int64)) for column in (heads, relations, tails))
-    return KnowledgeGraph(head, relation, tail, sizes, tuple(names), tuple(categories))
+    return KnowledgeGraph(head, relation, tail, sizes, relation_names(raw), categories)
 
 
 class TripleSampler:

@@ -64,10 +64,11 @@ class CollaborativeFiltering(Recommender):
             raise UserError(f"model.init_args: ks is {list(ks)} and top_k {top_k}; all must be at least 1")
         if not metrics or len(set(metrics)) < len(metrics):
             raise UserError(f"model.init_args.metrics is {list(metrics)}; it must name one or more, each once")
-        if loss == "softmax" and "triples" in backbone.needs:
-            raise UserError(
-                f"{type(backbone).__name__} trains on triples: choose another model.init_args.loss than softmax"
-            )
+        if loss == "softmax" and ("triples" in backbone.needs or not backbone.inner_product):
+            what = "trains on triples" if "triples" in backbone.needs else "has no product to form all scores by"
+            raise UserError(f"{type(backbone).__name__} {what}: choose another model.init_args.loss than softmax")
+        if margin != 1.0 and loss != "margin":
+            raise UserError(f"model.init_args.margin is {margin}, but the loss is {loss!r}, which has none")
         self.loss, self.margin = loss, margin
         self.metrics, self.ks, self.top_k = tuple(metrics), tuple(ks), top_k
         self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way
@@ -111,15 +112,18 @@ class CollaborativeFiltering(Recommender):
             scores = self.score_all(look, batch)
             if self.recommended is not None:
                 self.recommended.update(_top(scores, max(self.ks))[0])
-            if len(batch.owners) != len(batch.users):  # else each user holds out one
-                scores = scores.index_select(0, batch.owners)
-            positive = scores.gather(1, batch.positives[:, None])
-            ranks["full"] = (scores >= positive).sum(1)
+            alone = len(batch.owners) == len(batch.users)  # each user holds out one
+            pieces = zip(batch.owners.split(len(batch.users)), batch.positives.split(len(batch.users)))
+            found = [_ranks(scores if alone else scores[owners], items) for owners, items in pieces]
+            ranks["full"] = torch.cat(found)
         if batch.candidates is not None:
             items = torch.cat([batch.positives[:, None], batch.candidates], dim=1)  # (P, 1 + 99)
-            scores = losses.candidate_scores(self.backbone(look, Pairs(batch.users[batch.owners], items)))
-            _refuse_nan(scores, "scores of sampled candidates")
-            ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(scores)
+            found = []
+            for users, part in zip(batch.users[batch.owners].split(batch.piece), items.split(batch.piece)):
+                scores = losses.candidate_scores(self.backbone(look, Pairs(users, part)))
+                _refuse_nan(scores, "scores of sampled candidates")
+                found.append(rank_of_first(scores))
+            ranks[f"uni{batch.candidates.shape[1]}"] = torch.cat(found)
         return ranks
 
     def score_all(self, look: Lookup, batch: EvalBatch) -> Tensor:
@@ -195,6 +199,11 @@ class CollaborativeFiltering(Recommender):
         scores = self.score_all(self._look, batch)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.users, best.indices, best.values
+
+
+def _ranks(scores: Tensor, items: Tensor) -> Tensor:
+    """Return the rank (P,) of an item (P,) of each row of scores (P, N); ties count against the model."""
+    return (scores >= scores.gather(1, items[:, None])).sum(1)
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -208,7 +208,8 @@ def _numbers(where: str, table: pa.Table, role: str) -> pa.Table:
         if len(wrong):
             value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
             raise UserError(f"{where}, row {row}: the {role} must be a number, not {value!r}")
-        column = text.cast(pa.float64())
+        whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
+        column = text.cast(pa.int64() if whole else pa.float64())  # 2^53 and above are not numbers of float64
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
         row = table["row"][int(missing[0])]

@@ -46,7 +46,7 @@ def read_lightgcn(
 
 def _read(path: Path) -> pa.Table:
     """Return columns user, item, row, split of a file."""
-    lines = pc.utf8_trim_whitespace(pa.array(path.read_text(encoding="utf-8", errors="replace").split("\n")))
+    lines = pc.utf8_trim_whitespace(pa.array(path.read_text(encoding="utf-8-sig", errors="replace").split("\n")))
     number = np.arange(1, 1 + len(lines))
     wrong = np.flatnonzero(~pc.match_substring_regex(lines, r"^(\d+(\s+\d+)*)?$").to_numpy(False))
     if len(wrong):

@@ -85,7 +85,9 @@ def metadata_of(path: Path, table: pa.Table, item_ids: pa.Array, kinds: Sequence
     categories: list[list[str]] = [[] for _ in blank]
     for kind in kinds:
         for known, text in zip(categories, columns[kind.column]):
-            parts = (part for part in text.split(kind.separator) if part)
+            # pandas writes numbers beside gaps as "7.0"; 0 is ReChorus' word for no category.
+            written = (part.removesuffix(".0") for part in text.split(kind.separator))
+            parts = [part for part in written if part not in ("", "0")]
             known += [kind.number.format(part) if part.isdigit() else part for part in parts]
     return Metadata(titles, categories)
 

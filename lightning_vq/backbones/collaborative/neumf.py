@@ -35,6 +35,7 @@ class NeuMF(Backbone):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"pairs"})
+    inner_product: ClassVar[bool] = False
 
     def __init__(self, dim: int = 64, layers: Sequence[int] = (64,), dropout: float = 0.2) -> None:
         super().__init__()
