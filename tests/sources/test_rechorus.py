@@ -80,7 +80,8 @@ def test_without_negatives_evaluation_draws_its_own(tmp_path: Path, empty: str) 
 
 def test_categories_and_relations(tmp_path: Path) -> None:
     raw = read_folder(written(tmp_path, meta=META))
-    assert raw.item_metadata.categories == [["category 7", "Drama", "tags 3", "tags 4"], [], ["category 0"], [], [], []]
+    # The third item's category is 0, by which ReChorus means that it has none.
+    assert raw.item_metadata.categories == [["category 7", "Drama", "tags 3", "tags 4"], [], [], [], [], []]
     assert {name: [rows.tolist() for rows in pair] for name, pair in raw.relations.items()} == {
         "complement": [[0], [1]], "substitute": [[2, 2], [0, 5]],
     }  # fmt: skip
