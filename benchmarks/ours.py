@@ -9,7 +9,7 @@ from timing import intervals
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.data import CollaborativeData
-from lightning_vq.metrics import hit_ratio, ndcg
+from lightning_vq.metrics import user_metrics
 from lightning_vq.modules import CollaborativeFiltering
 from lightning_vq.modules.collaborative import Loss
 from lightning_vq.trainer import Trainer
@@ -61,5 +61,6 @@ def our_evaluation(module: CollaborativeFiltering, data: CollaborativeData) -> l
     module.on_validation_epoch_start()
     for i, batch in enumerate(data.val_dataloader()):
         module.validation_step(batch, i)
-    _, _, ranks = module.ranks["full"].compute()
-    return [hit_ratio(ranks, 10).mean().item(), ndcg(ranks, 10).mean().item()]
+    _, users, ranks = module.ranks["full"].compute()
+    values = user_metrics(("hr", "ndcg"), (10,), users, ranks, one_list=True)
+    return [values[name].mean().item() for name in ("hr@10", "ndcg@10")]

@@ -46,9 +46,6 @@ def work(arguments: list[str], started: float) -> None:
 
         sweep(rest)
     elif verb == "reproduce":
-        from lightning_vq.sweep.processes import begin_warm
-
-        begin_warm()
         from lightning_vq.reproduce.command import main as reproduce
 
         reproduce(rest)

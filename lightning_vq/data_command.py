@@ -98,8 +98,7 @@ def _info(options: argparse.Namespace) -> None:
         lines = [f"about     {source.about}", f"licence   {source.licence}"]
         lines += [f"from      {remote.url}" for remote in source.remotes]
         if not folder.is_dir():
-            how = f"python -m lightning_vq data download {name}" if source.remotes else source.by_hand
-            lines.append(f"lies in   nowhere yet: {how}")
+            lines.append(f"lies in   nowhere yet: {source.how}")
             lines.append(f"published {_told(source.counts)}")
             print("\n".join(lines))
             return
@@ -129,8 +128,7 @@ def _info(options: argparse.Namespace) -> None:
 def _verify(source: Source, root: str | None) -> None:
     folder = data_root(root) / source.name
     if not folder.is_dir():
-        how = f"python -m lightning_vq data download {source.name}" if source.remotes else source.by_hand
-        raise UserError(f"{source.name} is not on disk at {folder}: {how}")
+        raise UserError(f"{source.name} is not on disk at {folder}: {source.how}")
     found = _counts(source.read(folder))
     if found != source.counts:
         raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from lightning_vq.errors import UserError
-from lightning_vq.runs import checked_run, read_json
+from lightning_vq.runs import checked_run, read_json, read_parquet
 
 Array = np.ndarray[Any, Any]
 
@@ -74,10 +73,7 @@ def _read(folder: Path, name: str, *keys: str) -> pa.Table:
     path = folder / name
     if not path.is_file():
         raise UserError(f"{folder} has no {name}: another version of lightning_vq tested it; {_anew(folder)}")
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not readable: {str(error).splitlines()[0]}") from None
+    table = read_parquet(path)
     for key in keys:
         if key not in table.column_names:
             raise UserError(f"{path} has no column {key!r}; {_anew(folder)}")

@@ -5,10 +5,18 @@ import inspect
 import logging
 import re
 import warnings
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from lightning_vq.errors import nearest
+from lightning_vq.errors import UserError, nearest
+
+
+class SettingsParser(ArgumentParser):
+    """A parser of settings whose errors are one line that names the key and the nearest right one."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(one_line(message, self))
 
 
 def one_line(message: str, parser: ArgumentParser) -> str:

@@ -8,8 +8,7 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.runs import read_yaml
-from lightning_vq.sources.files import SUFFIXES
-from lightning_vq.sources.folders import is_folder
+from lightning_vq.sources.folders import is_path
 from lightning_vq.trainer import refuse_accumulation
 
 
@@ -20,7 +19,7 @@ def to_keep(config: Any) -> Any:
         kept.pop(key, None)
     kept["ckpt_path"] = None
     arguments = kept["data"]["init_args"]
-    if arguments["source"].endswith(SUFFIXES) or is_folder(arguments["source"]):
+    if is_path(arguments["source"]):
         arguments["source"] = str(Path(arguments["source"]).absolute())
     if arguments["root"] is not None:
         arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())

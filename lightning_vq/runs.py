@@ -88,5 +88,17 @@ def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
         pyarrow.parquet.write_table(pa.table(dict(columns)), temporary)
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """Return the table in a run's file.
+
+    Raises:
+        UserError: it is no Parquet, or broken.
+    """
+    try:
+        return pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not readable: {str(error).splitlines()[0]}") from None
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from lightning_vq.errors import UserError
-from lightning_vq.runs import write_parquet
+from lightning_vq.runs import read_parquet, write_parquet
 from lightning_vq.sources.interactions import Array, Metadata
 
 
@@ -44,10 +43,7 @@ def read_vocabulary(run: Path, name: str) -> Vocabulary:
     path = _path(run, name)
     if not path.is_file():
         raise UserError(f"{run} is not a whole run folder: it has no vocab/{path.name}")
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not readable: {str(error).splitlines()[0]}") from None
+    table = read_parquet(path)
     if not {"id", "count"} <= set(table.column_names):
         raise UserError(
             f"{path} has no counts: another version of lightning_vq made this run; make it anew with: "

@@ -20,7 +20,7 @@ from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
 from lightning_vq.data.triples import KnowledgeGraph, TripleSampler, category_names, knowledge_graph, relation_names
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
-from lightning_vq.sources.folders import is_folder, read_folder
+from lightning_vq.sources.folders import is_folder, is_path, read_folder
 from lightning_vq.sources.interactions import Interactions, core
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
@@ -115,7 +115,7 @@ class CollaborativeData(LightningDataModule):
         return source.read(located(source, self.root))
 
     def prepare_data(self) -> None:
-        if self.source != "planted" and not self.source.endswith(SUFFIXES) and not is_folder(self.source):
+        if self.source != "planted" and not is_path(self.source):
             located(named_source(self.source), self.root)  # downloads on one process only
 
     def told(self, triples: bool) -> str:

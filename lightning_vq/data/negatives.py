@@ -8,8 +8,31 @@ from torch import Tensor
 from lightning_vq.errors import UserError
 
 
+class KeySet:
+    """A set of integers, as flags where they take at most 64 MiB, twice as fast as the search elsewhere.
+
+    Args:
+        keys: any number of each.
+        bound: above all of them.
+    """
+
+    def __init__(self, keys: Tensor, bound: int) -> None:
+        self.keys = torch.unique(keys)  # sorted
+        self.table: Tensor | None = None
+        if bound <= 1 << 26:
+            self.table = torch.zeros(bound, dtype=torch.bool)
+            self.table[self.keys] = True
+
+    def contains(self, wanted: Tensor) -> Tensor:
+        """Return which are in the set; the search is fast (50 ns a key) where they come nearly sorted."""
+        if self.table is not None:
+            return self.table[wanted]
+        place = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
+        return self.keys[place] == wanted
+
+
 class KnownPairs:
-    """The set of known (user, item) pairs, as sorted keys user * items + item.
+    """The set of known (user, item) pairs, by keys user * items + item.
 
     Args:
         users, items: (E,) the pairs.
@@ -25,12 +48,8 @@ class KnownPairs:
         self, users: Tensor, items: Tensor, item_count: int, where: str, user_ids: Sequence[object] | None = None
     ) -> None:
         self.item_count = item_count
-        self.keys = torch.unique(users.long() * item_count + items.long())  # sorted
-        full = torch.bincount(self.keys // item_count) >= item_count
-        self.table: Tensor | None = None  # (U * N,) flags where they take at most 64 MiB: twice as fast as a search
-        if len(full) * item_count <= 1 << 26:
-            self.table = torch.zeros(len(full) * item_count, dtype=torch.bool)
-            self.table[self.keys] = True
+        self.pairs = KeySet(users.long() * item_count + items.long(), (int(users.max()) + 1) * item_count)
+        full = torch.bincount(self.pairs.keys // item_count) >= item_count
         if full.any():
             user = int(full.nonzero()[0])
             raise UserError(
@@ -39,12 +58,8 @@ class KnownPairs:
             )
 
     def contains(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return which pairs are known; the search is fast (50 ns a pair) where users come sorted."""
-        wanted = users * self.item_count + items
-        if self.table is not None:
-            return self.table[wanted]
-        place = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
-        return self.keys[place] == wanted
+        """Return which pairs are known; sort users for speed."""
+        return self.pairs.contains(users * self.item_count + items)
 
     def negatives(self, users: Tensor, count: int, generator: torch.Generator, weights: Tensor | None = None) -> Tensor:
         """Return (E, count) items unknown to users (E,), drawn with replacement; sort users for speed.

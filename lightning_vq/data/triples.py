@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_vq.data.negatives import KeySet
 from lightning_vq.sources.interactions import Interactions
 from lightning_vq.types import Triples
 
@@ -30,7 +31,11 @@ class KnowledgeGraph(NamedTuple):
 
 def relation_names(raw: Interactions) -> tuple[str, ...]:
     """Return the relations (R), the first that of the interactions, the last that of categories where there are any."""
-    return ("interacts", *raw.relations, *(["category"] if category_names(raw) else []))
+    return (
+        "interacts",
+        *raw.relations,
+        *(["category"] if raw.item_metadata and any(raw.item_metadata.categories) else []),
+    )
 
 
 def category_names(raw: Interactions) -> tuple[str, ...]:
@@ -70,13 +75,9 @@ class TripleSampler:
     def __init__(self, graph: KnowledgeGraph) -> None:
         self._bounds = torch.tensor([0, *graph.sizes]).cumsum(0)  # where each kind begins, and the end
         self._relations = len(graph.names)
-        self._keys = torch.unique(self._key(graph.heads, graph.relations, graph.tails))  # sorted
-        self._table: Tensor | None = None  # flags of all triples where they take at most 64 MiB: faster than a search
-        if (possible := self._relations * int(self._bounds[-1]) ** 2) <= 1 << 26:
-            self._table = torch.zeros(possible, dtype=torch.bool)
-            self._table[self._keys] = True
         heads, relations, tails = graph.heads, graph.relations, graph.tails
         ends = int(self._bounds[-1])
+        self._known = KeySet(self._key(heads, relations, tails), self._relations * ends**2)
         from_head, to_tail = relations * ends + heads, relations * ends + tails
         free = torch.bincount(from_head)[from_head] < self._kind(tails)[1]
         free &= torch.bincount(to_tail)[to_tail] < self._kind(heads)[1]
@@ -89,13 +90,6 @@ class TripleSampler:
         other_tails = self._corrupted(tails, lambda rows, drawn: (heads[rows], relations[rows], drawn), generator)
         other_heads = self._corrupted(heads, lambda rows, drawn: (drawn, relations[rows], tails[rows]), generator)
         return Triples(heads, relations, tails, other_tails, other_heads)
-
-    def _contains(self, keys: Tensor) -> Tensor:
-        """Return which triples, by their keys, are in the graph."""
-        if self._table is not None:
-            return self._table[keys]
-        place = torch.searchsorted(self._keys, keys).clamp_max_(len(self._keys) - 1)
-        return self._keys[place] == keys
 
     def _key(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         return (heads * self._relations + relations) * int(self._bounds[-1]) + tails
@@ -112,5 +106,5 @@ class TripleSampler:
         rows = torch.arange(len(ends))
         while len(rows):
             drawn[rows] = starts[rows] + (torch.rand(len(rows), generator=generator).double() * size[rows]).long()
-            rows = rows[self._contains(self._key(*triple(rows, drawn[rows])))]
+            rows = rows[self._known.contains(self._key(*triple(rows, drawn[rows])))]
         return drawn

@@ -76,12 +76,10 @@ class Recommender(LightningModule, ABC):
         """Make the tables from the facts of the data. A second call checks that the facts agree."""
         if self.facts is not None:
             vocabs = sorted({spec.vocab for spec in self.specs.values()})
-            (ours, our_ids), (theirs, their_ids) = (
-                [{vocab: part.get(vocab) for vocab in vocabs} for part in (f.rows, f.ids)] for f in (self.facts, facts)
-            )
+            ours, theirs = ({vocab: of.rows.get(vocab) for vocab in vocabs} for of in (self.facts, facts))
             if ours != theirs:
                 raise UserError(f"one of model and data has {ours} entities, the other {theirs}")
-            changed = [vocab for vocab in vocabs if our_ids[vocab] != their_ids[vocab]]
+            changed = [vocab for vocab in vocabs if self.facts.ids.get(vocab) != facts.ids.get(vocab)]
             if changed:
                 raise UserError(f"model and data number their {changed} differently: the data has changed since")
             return

@@ -73,9 +73,8 @@ class CollaborativeFiltering(Recommender):
         self.metrics, self.ks, self.top_k = tuple(metrics), tuple(ks), top_k
         self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way
         self.recommended: Recommended | None = None  # of the test under way
-        self.results: dict[
-            str, tuple[Tensor, Tensor, Tensor]
-        ] = {}  # cases, users, ranks by protocol, of the last stage
+        # (cases, users, ranks), each (P,), by protocol: of the last stage.
+        self.results: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self._look: Lookup | None = None
 
     def metric_names(self, stage: str, protocols: list[str]) -> list[str]:
@@ -111,9 +110,9 @@ class CollaborativeFiltering(Recommender):
         if batch.seen is not None:
             scores = self.score_all(look, batch)
             if self.recommended is not None:
-                self.recommended.update(_top(scores, max(self.ks))[0])
+                self.recommended.update(_top(scores, max(self.ks)))
             alone = len(batch.owners) == len(batch.users)  # each user holds out one
-            pieces = zip(batch.owners.split(len(batch.users)), batch.positives.split(len(batch.users)))
+            pieces = zip(batch.owners.split(batch.piece), batch.positives.split(batch.piece))
             found = [_ranks(scores if alone else scores[owners], items) for owners, items in pieces]
             ranks["full"] = torch.cat(found)
         if batch.candidates is not None:
@@ -206,10 +205,10 @@ def _ranks(scores: Tensor, items: Tensor) -> Tensor:
     return (scores >= scores.gather(1, items[:, None])).sum(1)
 
 
-def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the best items (B, k) and their scores; -1 and -inf where a user has fewer unseen items."""
+def _top(scores: Tensor, k: int) -> Tensor:
+    """Return the best items (B, k); -1 where a user has fewer unseen items."""
     values, items = scores.topk(min(k, scores.shape[1]), dim=1)
-    return torch.where(values > -torch.inf, items, -1), values
+    return torch.where(values > -torch.inf, items, -1)
 
 
 def _refuse_nan(tensor: Tensor | None, name: str) -> None:

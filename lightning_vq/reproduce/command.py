@@ -7,9 +7,10 @@ from pathlib import Path
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.paper import FOLDER, Paper, read_paper
-from lightning_vq.reproduce.report import HEAD, figure_cells, gain_blocks, notes, show, write
-from lightning_vq.reproduce.results import Figure, Gain, Result, figures, gains
+from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
+from lightning_vq.reproduce.results import Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.sweep.processes import begin_warm
 
 
 def main(arguments: list[str]) -> None:
@@ -44,11 +45,13 @@ def main(arguments: list[str]) -> None:
     for row in paper.rows:
         tuning = every[row.refit_of] if row.refit_of is not None else None
         every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning)
+    possible = [row for row in rows if not options.report and row.at_hand(paper.root(row)) is None]
+    if possible:
+        begin_warm()
     began, failed = time.time(), dict[str, str]()
-    for row in rows:
-        late = options.hours is not None and time.time() - began > 3600 * options.hours
-        if options.report or late or row.at_hand(paper.root(row)) is not None:
-            continue
+    for row in possible:
+        if options.hours is not None and time.time() - began > 3600 * options.hours:
+            break
         try:
             every[row.name].run(seeds, options.parallel, lambda text: print(f"\n{text}", flush=True))
         except UserError as error:  # the others may run all the same
@@ -76,11 +79,12 @@ def _tell(
             against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
     print()
     show(paper.title, HEAD, figure_cells(found))
-    for title, head, rows in gain_blocks(paper, against):
-        show(title, head, rows)
+    by_family = families(paper, against)
+    for family in by_family:
+        show(family.title, GAINS, gain_cells(family))
     for line in told[1:]:
         print(line)
-    for path in write(folder, paper, found, against, told):
+    for path in write(folder, paper, found, by_family, told):
         print(f"Written: {path}")
 
 

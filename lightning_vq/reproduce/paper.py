@@ -4,15 +4,12 @@ import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NoReturn
-
-from jsonargparse import ArgumentParser
+from typing import Any
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.messages import one_line
+from lightning_vq.messages import SettingsParser
 from lightning_vq.runs import read_yaml
-from lightning_vq.sources.files import SUFFIXES
-from lightning_vq.sources.folders import is_folder
+from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import data_root, named_source
 
 FOLDER = Path("conf/papers")
@@ -78,12 +75,12 @@ class Row:
             return self.get
         if self.source == "planted":
             return None
-        if self.source.endswith(SUFFIXES) or is_folder(self.source):
+        if is_path(self.source):
             return None if Path(self.source).exists() else f"put it at {self.source}"
         source = named_source(self.source)
         if (data_root(root) / source.name).is_dir():
             return None
-        return f"python -m lightning_vq data download {self.source}" if source.remotes else source.by_hand
+        return source.how
 
 
 @dataclass
@@ -96,8 +93,8 @@ class Paper:
         budgets: by name; the first is the default.
         sweep: settings of every row's tuning, as in a sweep's file: objectives, sampler, pruner, fixed.
         rows: in the order in which they run.
-        seeds: how many fits of the tuned config the means are over, seeds 0, 1, ...
-        tolerance: a figure that is nearer than this share to the paper's is reproduced; null: figures that no other
+        seeds: how many fits of the tuned config the means are over: seeds 1, 2, ..., as tuning has seed 0.
+        tolerance: a figure nearer than this share to the paper's is called within it; null: figures that no other
             machine or data set can have.
         about: what a reader must know of the whole table.
     """
@@ -165,11 +162,6 @@ class Paper:
         return [r for r in self.rows if not patterns or any(fnmatch(r.name.lower(), p.lower()) for p in patterns)]
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(one_line(message, self))
-
-
 def _refuse_unknown(where: str, told: Any, kind: type[Paper] | type[Row]) -> None:
     names = list(kind.__dataclass_fields__)
     for key in told if isinstance(told, dict) else ():
@@ -194,7 +186,7 @@ def read_paper(name: str) -> tuple[str, Paper]:
     _refuse_unknown(str(path), told, Paper)
     for i, row in enumerate(told.get("rows") or []):
         _refuse_unknown(f"{path}: rows[{i}]", row, Row)
-    parser = _Parser()
+    parser = SettingsParser()
     parser.add_class_arguments(Paper, as_group=False)
     try:
         parsed = parser.parse_object(told)

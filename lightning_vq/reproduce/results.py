@@ -94,6 +94,14 @@ class Gain(NamedTuple):
         return ("better", "worse")[self.gain < 0] if self.higher_is_better else ("more", "less")[self.gain < 0]
 
 
+class Family(NamedTuple):
+    """Gains that are told, and tested, together."""
+
+    title: str
+    gains: list[Gain]
+    p_holm: list[float]  # NaN where a gain has no p
+
+
 def figures(paper: Paper, row: Row, results: Results, asked: int, failed: str | None) -> list[Figure]:
     """Return a row's figures, column by column.
 
@@ -191,9 +199,17 @@ def _group_means(run: Path, metric: str) -> dict[str, float]:
     }
 
 
-def corrected(found: list[Gain]) -> list[float]:
-    """Return p of each gain by Holm over all those with a p."""
-    p = np.array([gain.p for gain in found])
-    out = np.full(len(p), np.nan)
-    out[~np.isnan(p)] = holm(p[~np.isnan(p)])
-    return [float(value) for value in out]
+def families(paper: Paper, found: list[Gain]) -> list[Family]:
+    """Return the tables of gains, each with p corrected by Holm over those of its own that have one."""
+    by_title = {
+        "Gains": [gain for gain in found if gain.column in paper.columns],
+        f"Gains by group: {next(iter(paper.columns))}": [gain for gain in found if gain.column not in paper.columns],
+    }
+    out = []
+    for title, some in by_title.items():
+        p = np.array([gain.p for gain in some])
+        tested = ~np.isnan(p)
+        p[tested] = holm(p[tested])
+        if some:
+            out.append(Family(title, some, p.tolist()))
+    return out

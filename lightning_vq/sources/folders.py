@@ -36,6 +36,11 @@ def is_folder(source: str) -> bool:
     return not named and not source.endswith(SUFFIXES) and (os.sep in source or Path(source).is_dir())
 
 
+def is_path(source: str) -> bool:
+    """Return whether a source is a file or folder of the user's: neither planted nor one known by name."""
+    return source.endswith(SUFFIXES) or is_folder(source)
+
+
 def format_of(folder: Path) -> Format:
     """Return the format of a folder.
 

@@ -24,11 +24,12 @@ class Kind(NamedTuple):
     column: str
     separator: str  # of several to an item
     number: str  # how a number is told: alone it does not read as a name
+    none: str = ""  # what stands for no category
 
 
 KINDS = (
     Kind("genres", "|", "category {}"),
-    Kind("category", "|", "category {}"),
+    Kind("category", "|", "category {}", "0"),  # of amazon-grocery, ReChorus' i_category
     Kind("attributes", " ", "attribute {}"),
 )  # whichever the file has
 
@@ -85,9 +86,8 @@ def metadata_of(path: Path, table: pa.Table, item_ids: pa.Array, kinds: Sequence
     categories: list[list[str]] = [[] for _ in blank]
     for kind in kinds:
         for known, text in zip(categories, columns[kind.column]):
-            # pandas writes numbers beside gaps as "7.0"; 0 is ReChorus' word for no category.
-            written = (part.removesuffix(".0") for part in text.split(kind.separator))
-            parts = [part for part in written if part not in ("", "0")]
+            written = (part.removesuffix(".0") for part in text.split(kind.separator))  # pandas' 7.0, beside gaps
+            parts = [part for part in written if part not in ("", kind.none)]
             known += [kind.number.format(part) if part.isdigit() else part for part in parts]
     return Metadata(titles, categories)
 

@@ -34,6 +34,11 @@ class Source(NamedTuple):
     counts: tuple[int, int, int]  # interactions, users, items of the data set as published
     by_hand: str = ""  # what to put into the source's folder, where there are no remotes
 
+    @property
+    def how(self) -> str:
+        """Return what brings the data set to its folder: a command, or words."""
+        return f"python -m lightning_vq data download {self.name}" if self.remotes else self.by_hand
+
 
 def data_root(root: str | None) -> Path:
     """Return the folder of named sources: the one given, else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq."""

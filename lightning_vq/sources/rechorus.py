@@ -132,5 +132,5 @@ def _metadata(path: Path, table: pa.Table, item_ids: pa.Array) -> Metadata:
         else:
             cells = pc.replace_substring_regex(cells, r"[\[\]]|,\s*", "\t")  # one id, or a list of them
         known[column] = cells
-        kinds.append(Kind(column, "\t", f"{name} {{}}"))
+        kinds.append(Kind(column, "\t", f"{name} {{}}", "0"))
     return metadata_of(path, pa.table(known), item_ids, kinds)

@@ -4,16 +4,16 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import yaml
-from jsonargparse import ActionYesNo, ArgumentParser, lazy_instance
+from jsonargparse import ActionYesNo, lazy_instance
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, TPESampler
 
 from lightning_vq.arguments import config_files
 from lightning_vq.errors import UserError
-from lightning_vq.messages import one_line
+from lightning_vq.messages import SettingsParser
 
 OURS = ("baseline", "trainer.devices", "monitor", "config", "run", "ckpt_path")  # set for every trial
 SEED = "seed_everything"
@@ -126,18 +126,13 @@ class Settings:
                 raise UserError(f"{where}: {key} is not given here: see devices, seeds, objectives")
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(one_line(message, self))
-
-
 def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
     """Return the settings of a command line, whether it goes on with a study, and the settings as YAML.
 
     Raises:
         UserError: with the key and the nearest right one.
     """
-    parser = _Parser(
+    parser = SettingsParser(
         prog="python -m lightning_vq sweep",
         description="Run or join a study: python -m lightning_vq sweep --config sweeps/cove_lgcn_codebooks.yaml",
         allow_abbrev=False,

@@ -95,9 +95,9 @@ def rows(sampler: TripleSampler, seed: int) -> tuple[torch.Tensor, ...]:
 
 def test_a_search_draws_what_the_flags_draw() -> None:
     sampler = TripleSampler(knowledge_graph(FULL, USERS, ITEMS))
-    assert sampler._table is not None
+    assert sampler._known.table is not None
     by_flags = rows(sampler, 7)
-    sampler._table = None  # as in a graph of more than 64 MiB of possible triples
+    sampler._known.table = None  # as in a graph of more than 64 MiB of possible triples
     assert all(torch.equal(a, b) for a, b in zip(by_flags, rows(sampler, 7)))
 
 

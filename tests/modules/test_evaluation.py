@@ -13,9 +13,9 @@ from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.data import CollaborativeData
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.errors import UserError
-from lightning_vq.metrics import hit_ratio, ndcg
 from lightning_vq.modules import CollaborativeFiltering
 from lightning_vq.trainer import Trainer
+from tests.one_held_out import hit_ratio, ndcg
 
 needs_data = pytest.mark.skipif("LIGHTNING_VQ_DATA" not in os.environ, reason="real data: set LIGHTNING_VQ_DATA")
 

@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import read_interactions
+from tests.refusal import refusal_of
 
 ROWS = ["user,item,rating,timestamp", "ann,x,5,100", "bob,y,3,102", "ann,z,1,101"]
 
@@ -27,14 +29,7 @@ def parquet_file(folder: Path, **columns: Any) -> Path:
     return folder / "mine.parquet"
 
 
-def refusal(path: Path, **options: Any) -> str:
-    """Return the one message, which must begin with the file."""
-    with pytest.raises(UserError) as caught:
-        read_interactions(path, **options)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    return message.removeprefix(str(path))
+refusal = partial(refusal_of, read_interactions)
 
 
 # -- what is read ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """LightGCN's folders, made by hand: what a line says, and the dev part that its authors do not have."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from lightning_vq.data import CollaborativeData
 from lightning_vq.errors import UserError
 from lightning_vq.sources.folders import read_folder
+from tests.refusal import refusal_of
 
 # User 0 has five training items, 1 has four, 2 none, 3 stands only in test, 4 has six.
 TRAIN = "0 10 11 12 13 14\n1 10 11 12 15 \n2\n4 10 11 12 13 14 15\n"
@@ -20,13 +22,7 @@ def written(folder: Path, train: str = TRAIN, test: str = TEST) -> Path:
     return folder
 
 
-def refusal(folder: Path, duplicates: str = "refuse") -> str:
-    with pytest.raises(UserError) as caught:
-        read_folder(folder, duplicates=duplicates)
-    message = str(caught.value)
-    assert message.startswith(str(folder))
-    assert "\n" not in message
-    return message.removeprefix(str(folder))
+refusal = partial(refusal_of, read_folder)
 
 
 def test_lines(tmp_path: Path) -> None:

@@ -33,9 +33,15 @@ def test_aligned_with_the_ids_asked_for(tmp_path: Path) -> None:
 
 
 def test_text_ids_and_numbered_categories(tmp_path: Path) -> None:
-    path = written(tmp_path, "item,category\n01,4\nb,12\n")
-    assert read_metadata(path, pa.array(["b", "1", "01"])) == Metadata(
-        [None] * 3, [["category 12"], [], ["category 4"]]
+    path = written(tmp_path, "item,category\n01,4\nb,12\nc,0\n")
+    assert read_metadata(path, pa.array(["b", "1", "01", "c"])) == Metadata(
+        [None] * 4, [["category 12"], [], ["category 4"], []]
+    )
+
+
+def test_a_zero_is_a_genre_like_another(tmp_path: Path) -> None:
+    assert read_metadata(written(tmp_path, "item,genres\n1,0|7\n"), pa.array([1])) == Metadata(
+        [None], [["category 0", "category 7"]]
     )
 
 

@@ -1,13 +1,14 @@
 """RecBole's atomic files, made by hand: one file or three, ratings, titles and categories."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lightning_vq.data import CollaborativeData
-from lightning_vq.errors import UserError
 from lightning_vq.sources.folders import read_folder
 from lightning_vq.sources.interactions import Metadata
+from tests.refusal import refusal_of
 
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ROWS = ["a\tx\t5\t100", "a\ty\t3\t101", "a\tz\t4\t102", "b\tx\t2\t7.5", "b\tw\t5\t9", "b\ty\t4\t8"]
@@ -24,13 +25,7 @@ def written(folder: Path, **texts: str) -> Path:
     return folder
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        read_folder(folder)
-    message = str(caught.value)
-    assert message.startswith(str(folder))
-    assert "\n" not in message
-    return message.removeprefix(str(folder))
+refusal = partial(refusal_of, read_folder)
 
 
 def test_one_file_leaves_one_out_by_time(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """ReChorus' folders, made by hand: split, stored negatives, items that only they name, categories and relations."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from lightning_vq.data import CollaborativeData
 from lightning_vq.errors import UserError
 from lightning_vq.sources.folders import read_folder
 from lightning_vq.sources.interactions import Interactions
+from tests.refusal import refusal_of
 
 # Users 1 and 2 (rows 0 and 1); items 10, 11, 12, 13, 14 (rows 0 to 4); 77 only stands among negatives (row 5).
 TRAIN = "user_id\titem_id\ttime\n1\t10\t100\n1\t11\t101\n2\t10\t100\n2\t12\t105\n"
@@ -27,13 +29,7 @@ def written(folder: Path, train: str = TRAIN, dev: str = DEV, test: str = TEST, 
     return folder
 
 
-def refusal(folder: Path, **options: str) -> str:
-    with pytest.raises(UserError) as caught:
-        read_folder(folder, **options)
-    message = str(caught.value)
-    assert message.startswith(str(folder))
-    assert "\n" not in message
-    return message.removeprefix(str(folder))
+refusal = partial(refusal_of, read_folder)
 
 
 def negatives(raw: Interactions) -> dict[str, tuple[list[int], list[list[int]]]]:
