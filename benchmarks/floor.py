@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from timing import intervals
 from torch import Tensor
-from torch.nn.functional import dropout, linear, softplus
+from torch.nn.functional import dropout, leaky_relu, linear, normalize, softplus
 
-LAYERS = 3  # of LightGCN
+from lightning_vq.backbones.layers import dropped
+
+LAYERS = 3  # of LightGCN and NGCF
+NGCF_DROPOUT = 0.1
 HIDDEN, DROPOUT = 64, 0.2  # of NeuMF
 
 
@@ -66,6 +69,25 @@ def lightgcn(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floo
         return softplus((p * (n - q)).sum(1)).mean()
 
     return Floor(shape, [table], loss)
+
+
+def ngcf(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floor:
+    """Return NGCF with BPR's loss, both products of a layer as one; the adjacency is CSR (U + N, U + N)."""
+    table = (torch.randn(sum(shape), dim) * 0.01).requires_grad_()
+    layers = [torch.randn(dim, 2 * dim).mul(0.1).requires_grad_() for _ in range(LAYERS)]
+    biases = [torch.zeros(dim, requires_grad=True) for _ in range(LAYERS)]
+
+    def loss(triples: Tensor) -> Tensor:
+        x, every = table, [table]
+        for layer, bias in zip(layers, biases):
+            near = Product.apply(adjacency, x)
+            x = linear(torch.cat([near + x, near * x], 1), layer, bias)
+            x = dropped(leaky_relu(x, 0.2, inplace=True), NGCF_DROPOUT, True)
+            every.append(normalize(x, dim=1))
+        p, q, n = gathered(torch.cat(every, 1), triples)
+        return softplus((p * (n - q)).sum(1)).mean()
+
+    return Floor(shape, [table, *layers, *biases], loss)
 
 
 def neumf(dim: int, shape: tuple[int, int], adjacency: Tensor | None) -> Floor:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
-from floor import Floor, bprmf, floor_epoch, lightgcn, neumf
+from floor import Floor, bprmf, floor_epoch, lightgcn, neumf, ngcf
 from ours import DIM, SOURCE, made, our_epoch
 from rival import recbole
 from timing import Row, divided
@@ -37,7 +37,7 @@ CONTESTS = {
     "BPRMF": Contest(partial(BPRMF, DIM), "bpr", "BPR", "samples/s", partial(bprmf, DIM)),
     "LightGCN": Contest(partial(LightGCN, DIM), "bpr", "LightGCN", "steps/s", partial(lightgcn, DIM)),
     "NeuMF": Contest(partial(NeuMF, DIM), "bce", "NeuMF", "samples/s", partial(neumf, DIM)),
-    "NGCF": Contest(partial(NGCF, DIM), "bpr", "NGCF", "steps/s", None),
+    "NGCF": Contest(partial(NGCF, DIM), "bpr", "NGCF", "steps/s", partial(ngcf, DIM)),
     "CFKG": Contest(partial(CFKG, DIM), "margin", "CFKG", "samples/s", None),
 }
 

@@ -106,6 +106,13 @@ def quantizer(backbone: type[Backbone], source: str, batch: int, turn: int, turn
     return Row(name, "ms", ours, [], floor, share, "% of the step", 10)
 
 
+def called(kind: Callable[[argparse.Namespace], Row | list[Row]]) -> str:
+    """Return "training NGCF 2048 4" for a kind of rows."""
+    if isinstance(kind, partial):
+        return " ".join(str(getattr(part, "__name__", part)) for part in (kind.func, *kind.args))
+    return kind.__name__
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
@@ -113,7 +120,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=5, help="timed in each repeat, after one that is not")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="rows whose kind holds this: training, ranking, start, search, ...")
+    parser.add_argument("--only", default="", help="kinds of rows that hold this: training NGCF, pair_ranking, start")
     parser.add_argument("--verbose", action="store_true", help="show RecBole's messages")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
@@ -131,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         o.inter = write_data(Path(folder))
         for kind in kinds:
-            if o.only in (kind.func if isinstance(kind, partial) else kind).__name__:
+            if o.only in called(kind):
                 made_rows = kind(o)
                 rows += [made_rows] if isinstance(made_rows, Row) else made_rows
                 print(f"done: {rows[-1].name}", file=sys.stderr, flush=True)
