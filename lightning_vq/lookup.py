@@ -5,6 +5,7 @@ quantizer. Shapes: N rows, D dim, (...) ids of any shape, L levels.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -27,15 +28,35 @@ class Lookup:
     several calls are averaged by rows. `all` takes the whole table with equal weights.
     """
 
-    def __init__(self, tables: Mapping[str, Tensor], quantizers: Mapping[str, Quantizer]) -> None:
-        self._tables = tables
-        self._quantizers = quantizers
+    def __init__(
+        self,
+        tables: Mapping[str, Tensor],
+        quantizers: Mapping[str, Quantizer],
+        outside: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
+        self._tables, self._quantizers, self._outside = tables, quantizers, outside
         self._whole: dict[str, Tensor] = {}
         self._once: dict[str, object] = {}
         self._losses: dict[str, list[tuple[Tensor, Tensor, int]]] = {}
 
     def __call__(self, name: str, ids: Tensor) -> Tensor:
-        """Return the vectors (..., D) of ids (...)."""
+        """Return the vectors (..., D) of ids (...); from N on those of the rows outside, never quantized."""
+        if name not in self._outside:
+            return self._inside(name, ids)
+        rows = self._quantizers[name].rows if name in self._quantizers else len(self._tables[name])
+        flat = ids.reshape(-1)
+        strange = flat >= rows
+        if not strange.any():
+            return self._inside(name, ids)
+        order = torch.argsort(strange.byte(), stable=True)  # the known ones first
+        known = len(flat) - int(strange.sum())
+        parts = (order[:known], order[known:])
+        vectors = torch.cat([self._inside(name, flat[parts[0]]), rows_of(self._outside[name], flat[parts[1]] - rows)])
+        places = torch.empty_like(order)
+        places[order] = torch.arange(len(order), device=order.device)
+        return rows_of(vectors, places).view(*ids.shape, vectors.shape[1])
+
+    def _inside(self, name: str, ids: Tensor) -> Tensor:
         if name in self._whole:
             return rows_of(self._whole[name], ids)
         if not self._quantized(name) or not ids.numel():

@@ -1,7 +1,7 @@
 """The nouns of the project: what passes between data, backbones, quantizers and modules.
 
 Shapes: B batch, C candidates, D dim, E training pairs, L levels, M positions, N rows of a table, P held-out
-interactions.
+interactions; of samples F categorical fields, M numbers, Q fields of at most T values.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,9 @@ class Facts(NamedTuple):
     ids: dict[str, str]  # digest of each vocabulary's original ids in row order
     provides: tuple[str, ...] = ()  # what the data can give: "pairs", "graph", "triples", matched with Backbone.needs
     pairs: Tensor | None = None  # (E, 2) int32 training pairs (user, item): the edges of a graph backbone
+    fields: dict[str, str] = {}  # categorical field -> its vocabulary, in the order of Samples.fields
+    sequences: dict[str, str] = {}  # field of many values -> its vocabulary, in the order of Samples.sequences
+    numbers: tuple[str, ...] = ()  # numeric fields, in the order of Samples.numbers
 
 
 class TableSpec(NamedTuple):
@@ -27,6 +30,8 @@ class TableSpec(NamedTuple):
     init: str = "normal"  # "normal": N(0, 0.01^2); "xavier": Glorot uniform
     quantizable: bool = True
     decay: bool = True  # weight decay acts on it
+    outside: int = 0  # rows beside the vocabulary's, numbered after them (unknown, padding): zeros at first, trained
+    # where training meets them, and never quantized
 
 
 class Table(NamedTuple):
@@ -51,7 +56,7 @@ class Output(NamedTuple):
     hidden: Tensor | None = None  # (M, D)
     keys: Tensor | None = None  # (N, D) for every item, or (M, C, D) for M x C candidates
     bias: Tensor | None = None  # (N,) or (M, C)
-    scores: Tensor | None = None  # (M, C), filled alone by pair scorers
+    scores: Tensor | None = None  # (M, C), filled alone by pair scorers; (M,) logits of samples
 
 
 class Pairs(NamedTuple):
@@ -72,7 +77,17 @@ class Triples(NamedTuple):
     other_heads: Tensor  # (B,) of the same kind as the head
 
 
-Rows = TypeVar("Rows", bound=Pairs | Triples)
+class Samples(NamedTuple):
+    """Rows of a table of features, of which a label is to be predicted."""
+
+    fields: Tensor  # (B, F) int64 row in the vocabulary of each categorical field; N for what it does not have
+    numbers: Tensor  # (B, M) float32
+    sequences: Tensor  # (B, Q, T) int64 rows in the vocabularies of the fields of many values, -1 after the last
+    labels: Tensor  # (B,) float32, 0 or 1
+    cases: Tensor  # (B,) int64 place in the data
+
+
+Rows = TypeVar("Rows", bound=Pairs | Triples | Samples)
 
 
 def cut(rows: Rows, of: Tensor | slice) -> Rows:
@@ -85,7 +100,7 @@ def cut(rows: Rows, of: Tensor | slice) -> Rows:
 class Block(NamedTuple):
     """Several mini-batches that travel together: one `training_step`, many optimizer steps."""
 
-    rows: Pairs | Triples  # (S * B) rows
+    rows: Pairs | Triples | Samples  # (S * B) rows
     size: int  # B, mini-batch rows; the last one may have fewer
 
     @property
@@ -93,7 +108,7 @@ class Block(NamedTuple):
         """Return S * B."""
         return len(self.rows[0])
 
-    def batches(self) -> list[Pairs | Triples]:
+    def batches(self) -> list[Pairs | Triples | Samples]:
         return [cut(self.rows, slice(start, start + self.size)) for start in range(0, self.length, self.size)]
 
 

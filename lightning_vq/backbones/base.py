@@ -33,5 +33,5 @@ class Backbone(nn.Module, ABC):
 
         Args:
             look: the id tables, through their quantizers.
-            batch: Pairs; in training also Triples, if the backbone needs "triples".
+            batch: Pairs; in training also Triples, if the backbone needs "triples"; Samples, if it needs "features".
         """

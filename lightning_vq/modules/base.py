@@ -16,7 +16,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
-from lightning_vq.types import Block, Facts, Output, Pairs, Table, TableSpec, Triples
+from lightning_vq.types import Block, Facts, Output, Pairs, Samples, Table, TableSpec, Triples
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class Recommender(LightningModule, ABC):
         self.backbone, self.lr, self.weight_decay, self.clip = backbone, lr, weight_decay, clip
         self.facts: Facts | None = None
         self.specs: dict[str, TableSpec] = {}
-        self.tables = nn.ParameterDict()
+        self.tables, self.outside = nn.ParameterDict(), nn.ParameterDict()
         self.quantizers = nn.ModuleDict()
         self._random_state: Tensor | None = None
 
@@ -66,7 +66,7 @@ class Recommender(LightningModule, ABC):
     def task_loss(self, output: Output, batch: Any) -> Tensor:
         """Return the task's loss of one mini-batch, a mean over its rows."""
 
-    def scored(self, batch: Pairs | Triples) -> Pairs | Triples:
+    def scored(self, batch: Any) -> Any:
         """Return what the backbone scores in training."""
         return batch
 
@@ -93,6 +93,8 @@ class Recommender(LightningModule, ABC):
         self.specs = self.backbone.tables()
         for name, spec in self.specs.items():
             self.tables[name] = new_table(spec, facts.rows[spec.vocab])
+            if spec.outside:
+                self.outside[name] = nn.Parameter(torch.zeros(spec.outside, spec.dim))
 
     def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
         """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
@@ -136,7 +138,7 @@ class Recommender(LightningModule, ABC):
 
     def lookup(self) -> Lookup:
         """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
-        return Lookup(self.tables, self.quantizers)  # type: ignore[arg-type]
+        return Lookup(self.tables, self.quantizers, self.outside)  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
         source = getattr(self.trainer, "datamodule", None)
@@ -147,7 +149,7 @@ class Recommender(LightningModule, ABC):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         decayed = [self.tables[n] for n, spec in self.specs.items() if spec.decay]
-        plain = [self.tables[n] for n, spec in self.specs.items() if not spec.decay]
+        plain = [self.tables[n] for n, spec in self.specs.items() if not spec.decay] + list(self.outside.values())
         for quantizer in self.quantizers.values():  # one that stands for its table is decayed as that would be
             (plain if quantizer.keeps_table else decayed).extend(quantizer.parameters())
         for parameter in self.backbone.parameters():
@@ -185,11 +187,13 @@ class Recommender(LightningModule, ABC):
             batch_size=rows,
         )
 
-    def step_losses(self, batch: Pairs | Triples, hooks: list[LossHook]) -> dict[str, Tensor]:
+    def step_losses(self, batch: Pairs | Triples | Samples, hooks: list[LossHook]) -> dict[str, Tensor]:
         """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
         look = self.lookup()
         output = self.backbone(look, self.scored(batch))
         terms = {"task": self.task_loss(output, batch)}
+        for row in self.outside.values():  # which a batch may not ask for: DDP waits for all parameters
+            terms["task"] = terms["task"] + 0.0 * row.sum()
         for hook in hooks:
             terms |= hook.losses(self, look, output)
         return terms

@@ -1,0 +1,1 @@
+"""Backbones of click-through rate: the fields of a sample, a logit."""
