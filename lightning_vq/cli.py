@@ -28,12 +28,11 @@ from lightning_vq.callbacks.predictions import Predictions
 from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.callbacks.trial import TrialReports
 from lightning_vq.callbacks.wandb_run import WandbRun
-from lightning_vq.data.collaborative import CollaborativeData
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
 from lightning_vq.figures import draw
 from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
-from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.report import show
 from lightning_vq.run_config import check_training, refuse_another, to_keep
 from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, write_json
@@ -51,7 +50,7 @@ class CLI(LightningCLI):
     """Six config sections beside Lightning's: quantization, health, wandb, monitor, patience, baseline."""
 
     model: Recommender
-    datamodule: CollaborativeData
+    datamodule: RecommenderData
     trainer: Trainer
 
     def __init__(self, args: list[str], config_name: str, run: Path | None, started: float) -> None:
@@ -70,7 +69,7 @@ class CLI(LightningCLI):
         self.subcommands = lambda: asked  # type: ignore[method-assign]  # parsers of the other verbs take 0.1 s
         super().__init__(
             Recommender,
-            CollaborativeData,
+            RecommenderData,
             save_config_callback=None,
             trainer_class=Trainer,
             trainer_defaults={"logger": False, "num_sanity_val_steps": 0, "enable_model_summary": False},
@@ -144,7 +143,7 @@ class CLI(LightningCLI):
             callbacks.append(LastCheckpoint(self.run_folder, "best") if self.datamodule.refit else best)
             callbacks.append(LastCheckpoint(self.run_folder))
         elif self.subcommand == "predict":
-            callbacks.append(Predictions(self.run_folder / "recommendations.parquet"))
+            callbacks.append(Predictions(self.run_folder))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config["enable_checkpointing"] = self.subcommand == "fit"
         return self._instantiate_trainer(config, callbacks)  # type: ignore[return-value]
@@ -188,7 +187,7 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self._text()))
         if QUIET not in os.environ and self.trainer.is_global_zero:
-            print(self.datamodule.told("triples" in self.model.backbone.needs), flush=True)
+            print(self.datamodule.told(self.model.backbone.needs), flush=True)
         try:
             folder = self._train_and_test(folder, options)
         except UserError:
@@ -201,7 +200,6 @@ class CLI(LightningCLI):
             raise
         if not self.trainer.is_global_zero:
             return
-        assert isinstance(self.model, CollaborativeFiltering)
         self.wandb.finish(self.trainer, self.model, self.datamodule, folder)
         if self.pruned:
             return
@@ -244,7 +242,6 @@ class CLI(LightningCLI):
         seconds = time.perf_counter() - began
         os.environ.pop(HANDED_DOWN, None)
         if self.trainer.is_global_zero:
-            assert isinstance(self.model, CollaborativeFiltering)
             self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), seconds)
         return folder
 
@@ -266,11 +263,11 @@ class CLI(LightningCLI):
         print(f"Written: {self.run_folder / f'{verb}.json'}")
 
     def predict(self, **options: Any) -> None:
-        """Write the best items of every user."""
+        """Write the best items of every user, or the chance of every row."""
         self.trainer.predict(**{**options, "return_predictions": False})
         if self.trainer.is_global_zero:
             assert self.run_folder is not None
-            print(f"Written: {self.run_folder / 'recommendations.parquet'}")
+            print(f"Written: {self.run_folder / self.model.predicts}")
 
 
 def main(arguments: list[str], started: float) -> None:

@@ -64,11 +64,11 @@ def _near_key(key: str, parser: ArgumentParser) -> str:
 def _constructor_names() -> set[str]:
     """Return the arguments of every class that a config may name, as far as they are imported."""
     from lightning_vq.backbones.base import Backbone  # the verbs that name no class do without torch
-    from lightning_vq.data.collaborative import CollaborativeData
+    from lightning_vq.data.base import RecommenderData
     from lightning_vq.modules.base import Recommender
     from lightning_vq.quantizers.base import Quantizer
 
-    classes: list[type] = [Recommender, CollaborativeData, Backbone, Quantizer]
+    classes: list[type] = [Recommender, RecommenderData, Backbone, Quantizer]
     for kind in classes:  # grows while it is walked
         classes.extend(kind.__subclasses__())
     names = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]

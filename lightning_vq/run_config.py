@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from lightning_vq.data.collaborative import CollaborativeData
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.runs import read_yaml
 from lightning_vq.sources.folders import is_path
 from lightning_vq.trainer import refuse_accumulation
@@ -52,9 +51,7 @@ def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
             )
 
 
-def check_training(
-    trainer: Any, model: Recommender, data: CollaborativeData, monitor: str, patience: int | None
-) -> None:
+def check_training(trainer: Any, model: Recommender, data: RecommenderData, monitor: str, patience: int | None) -> None:
     """Refuse what Lightning would accept and the run would ignore or trip over.
 
     Args:
@@ -78,17 +75,7 @@ def check_training(
             f"data.init_args.refit trains on the validation part, so that patience ({patience}) has nothing to go by: "
             "--patience=null, and the epochs that the validated run needed as trainer.max_epochs"
         )
-    if "triples" in model.backbone.needs and (data.negatives != 1 or data.negative_power):
-        raise UserError(
-            f"{type(model.backbone).__name__} trains on triples, each with one other tail and head drawn uniformly: "
-            f"data.init_args.negatives ({data.negatives}) must be 1, negative_power ({data.negative_power}) 0"
-        )
-    if isinstance(model, CollaborativeFiltering):
-        if model.loss == "softmax" and (data.negatives != 1 or data.negative_power):
-            raise UserError(
-                f"the loss softmax is over all items: data.init_args.negatives ({data.negatives}) must be 1, "
-                f"negative_power ({data.negative_power}) 0"
-            )
-        names = model.metric_names("val", data.protocol_names(data.val_protocols))
-        if monitor not in names:
-            raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")
+    model.check(data)
+    names = model.monitors(data)
+    if monitor not in names:
+        raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")

@@ -8,15 +8,16 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from lightning_vq.callbacks.quantization import QuantizationCallback
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
-from lightning_vq.modules.base import HasFacts, Recommender
+from lightning_vq.modules.base import Recommender
 
 
 def prepare(model: LightningModule, datamodule: Any, callbacks: Iterable[Callback]) -> None:
     """Read the data, make the tables, attach the quantizers. A second call changes nothing."""
-    if isinstance(model, Recommender) and isinstance(datamodule, HasFacts):
-        datamodule.prepare_data()  # type: ignore[attr-defined]
-        datamodule.setup("fit")  # type: ignore[attr-defined]
+    if isinstance(model, Recommender) and isinstance(datamodule, RecommenderData):
+        datamodule.prepare_data()
+        datamodule.setup("fit")
         model.build(datamodule.facts())
         for callback in callbacks:
             if isinstance(callback, QuantizationCallback):

@@ -15,8 +15,7 @@ from lightning_vq.agreement import Agreement, stability
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
 from lightning_vq.messages import quieten
-from lightning_vq.modules.base import checked_checkpoint
-from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.runs import checked_run
 from lightning_vq.tree_folder import Tree, read_codes, tree_tables, write_trees
 
@@ -58,10 +57,10 @@ def main(arguments: list[str]) -> None:
         _show("Stability", rows, "AMI", "shared", caption)
 
 
-def _best(run: Path) -> CollaborativeFiltering:
+def _best(run: Path) -> Recommender:
     """Return the model of a run at its best epoch, or of a checkpoint."""
     weights = run if run.suffix == ".ckpt" else checked_run(run, "best.ckpt")[1]
-    module = CollaborativeFiltering.load_from_checkpoint(checked_checkpoint(weights))
+    module = Recommender.load_from_checkpoint(checked_checkpoint(weights))
     if not module.quantizers:
         raise UserError(f"{run} is a run without quantizers: it has learned no tree")
     if not tree_tables(module):
@@ -83,9 +82,7 @@ def agreement_rows(levels: list[Agreement]) -> list[tuple[str, str, str]]:
     ]
 
 
-def stability_rows(
-    run: Path, trees: dict[str, Tree], against: Path, other: CollaborativeFiltering
-) -> list[tuple[str, str, str]]:
+def stability_rows(run: Path, trees: dict[str, Tree], against: Path, other: Recommender) -> list[tuple[str, str, str]]:
     """Return (table and level, AMI, number of shared entities) of two runs.
 
     Raises:

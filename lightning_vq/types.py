@@ -85,6 +85,7 @@ class Samples(NamedTuple):
     sequences: Tensor  # (B, Q, T) int64 rows in the vocabularies of the fields of many values, -1 after the last
     labels: Tensor  # (B,) float32, 0 or 1
     cases: Tensor  # (B,) int64 place in the data
+    groups: Tensor | None = None  # (B,) int64, rows of one are ranked together; None: nothing is ranked
 
 
 Rows = TypeVar("Rows", bound=Pairs | Triples | Samples)

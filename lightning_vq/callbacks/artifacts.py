@@ -11,12 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 import lightning_vq
 from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
-from lightning_vq.data.collaborative import CollaborativeData
-from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.data.base import RecommenderData
+from lightning_vq.modules.base import Recommender
 from lightning_vq.runs import TRIAL, read_json, replacing, write_json
 from lightning_vq.tree import code_paths, recovery, write_codes
 from lightning_vq.tree_folder import write_trees
-from lightning_vq.vocabulary import Vocabulary, write_vocabulary
+from lightning_vq.vocabulary import write_vocabulary
 
 
 class Artifacts(Callback):
@@ -46,12 +46,9 @@ class Artifacts(Callback):
         if trainer.is_global_zero:
             with replacing(self.folder / "config.yaml") as path:
                 path.write_text(self.config)
-        if trainer.is_global_zero and isinstance(data, CollaborativeData):
-            assert data.raw is not None
-            counts = {name: count.numpy() for name, count in data.facts().counts.items()}
-            write_vocabulary(self.folder, "user", Vocabulary(data.raw.user_ids, counts["user"], None))
-            known = Vocabulary(data.raw.item_ids, counts["item"], data.raw.item_metadata)
-            write_vocabulary(self.folder, "item", known)
+        if trainer.is_global_zero and isinstance(data, RecommenderData):
+            for name, vocabulary in data.vocabularies().items():
+                write_vocabulary(self.folder, name, vocabulary)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and self.history.rows:
@@ -89,8 +86,8 @@ class Artifacts(Callback):
 
     def write(
         self,
-        module: CollaborativeFiltering,
-        data: CollaborativeData,
+        module: Recommender,
+        data: RecommenderData,
         epoch: int,
         test: dict[str, float],
         test_seconds: float,
@@ -104,7 +101,6 @@ class Artifacts(Callback):
             test: metrics of the test.
             test_seconds: that it took.
         """
-        assert data.raw is not None
         summary = {"state": "finished", **self._training(module, epoch), "test": test, "test_seconds": test_seconds}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
@@ -112,20 +108,17 @@ class Artifacts(Callback):
         summary["recovery"] = {}
         trees = write_trees(self.folder, module, figures=TRIAL not in os.environ)
         for table in summary["codes"]:
-            ids, truth = {
-                "user": (data.raw.user_ids, data.raw.user_categories),
-                "item": (data.raw.item_ids, data.raw.item_categories),
-            }[module.specs[table].vocab]
+            vocab = module.specs[table].vocab
             if table in trees:
-                summary["recovery"][table] = recovery(trees[table].codes, truth)
+                summary["recovery"][table] = recovery(trees[table].codes, data.truth(vocab))
             else:
-                write_codes(self.folder / "tree", table, ids, *code_paths(module, table))
+                write_codes(self.folder / "tree", table, data.vocabularies()[vocab].ids, *code_paths(module, table))
         summary["seconds"] = time.time() - self.started
         write_json(self.folder / "metrics.json", summary)
         return summary
 
 
-def served_bits(module: CollaborativeFiltering) -> dict[str, int]:
+def served_bits(module: Recommender) -> dict[str, int]:
     """Return the bits of every id table as it is served: float32 rows, or what stands in their place.
 
     A category tree adds none: its codes' vectors are added to the rows once.
@@ -134,7 +127,7 @@ def served_bits(module: CollaborativeFiltering) -> dict[str, int]:
     return full | {name: table_bits(module, name)[1] for name, q in module.quantizers.items() if q.replaces}
 
 
-def table_bits(module: CollaborativeFiltering, name: str) -> tuple[int, int]:
+def table_bits(module: Recommender, name: str) -> tuple[int, int]:
     """Return the bits of a table's vectors as float32, and as its quantizer stores them."""
     quantizer = module.quantizers[name]
     return 32 * quantizer.rows * quantizer.dim, quantizer.bits()  # type: ignore[operator,return-value]

@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.lookup import Lookup
-from lightning_vq.modules.base import HasFacts, Recommender
+from lightning_vq.modules.base import Recommender
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import describe
 from lightning_vq.types import Output
@@ -96,7 +97,7 @@ class QuantizationCallback(Callback):
         self._begun = -1
         # Our Trainer has done this before its processes were launched; a plain Trainer has it done here.
         source = getattr(trainer, "datamodule", None)
-        if stage == "fit" and isinstance(pl_module, Recommender) and isinstance(source, HasFacts):
+        if stage == "fit" and isinstance(pl_module, Recommender) and isinstance(source, RecommenderData):
             self.check(pl_module.backbone.dim)
             pl_module.build(source.facts())
             self.attach(pl_module)

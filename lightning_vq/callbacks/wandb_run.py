@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from lightning_vq.callbacks.health import MOST_LEVELS, table_codes
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.splits import TEST, TRAIN
 from lightning_vq.modules.base import Recommender
@@ -34,12 +35,12 @@ class WandbRun(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         run, data = _run(trainer), trainer.datamodule  # type: ignore[attr-defined]
-        if run is None or not isinstance(pl_module, CollaborativeFiltering) or not isinstance(data, CollaborativeData):
+        if run is None or not isinstance(pl_module, Recommender):
             return
         # By name: of overlapping patterns, Lightning's "*" among them, W&B takes any.
         run.define_metric("epoch")
         run.define_metric("samples_per_second", step_metric="epoch", summary="mean")
-        for name in pl_module.metric_names("val", data.protocol_names(data.val_protocols)):
+        for name in pl_module.monitors(data):
             run.define_metric(name, step_metric="epoch", summary="max")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,7 +63,7 @@ class WandbRun(Callback):
         if run is not None:
             run.finish(exit_code=1)
 
-    def finish(self, trainer: Trainer, module: CollaborativeFiltering, data: CollaborativeData, folder: Path) -> None:
+    def finish(self, trainer: Trainer, module: Recommender, data: RecommenderData, folder: Path) -> None:
         """End the W&B run of a run folder that is complete, or that a sweep has stopped early.
 
         Args:
@@ -81,7 +82,7 @@ class WandbRun(Callback):
         if summary["state"] == "finished":
             run.summary.update({**summary["test"], "best_epoch": summary["best"]["epoch"]})
             shown: dict[str, Any] = {}
-            if self.users:
+            if self.users and isinstance(module, CollaborativeFiltering) and isinstance(data, CollaborativeData):
                 shown["recommendations"] = wandb.Table(**examples(module, data, self.users))
             pages = sorted((folder / "tree").glob("*.html")) if self.trees else []
             shown |= {f"tree/{page.stem}": wandb.Html(str(page)) for page in pages}

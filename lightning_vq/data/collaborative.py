@@ -3,15 +3,14 @@
 Shapes: E interactions, U users, N items, B batch.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
+from lightning_vq.data.base import RecommenderData, digest
 from lightning_vq.data.evaluation import Evaluation, Protocol
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
@@ -21,13 +20,14 @@ from lightning_vq.data.triples import KnowledgeGraph, TripleSampler, category_na
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import is_folder, is_path, read_folder
-from lightning_vq.sources.interactions import Interactions, core
+from lightning_vq.sources.interactions import Array, Interactions, core
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
-from lightning_vq.types import Facts
+from lightning_vq.types import EvalBatch, Facts
+from lightning_vq.vocabulary import Vocabulary
 
 
-class CollaborativeData(LightningDataModule):
+class CollaborativeData(RecommenderData):
     """Implicit feedback, everything that a step needs resident as tensors.
 
     Args:
@@ -118,15 +118,10 @@ class CollaborativeData(LightningDataModule):
         if self.source != "planted" and not is_path(self.source):
             located(named_source(self.source), self.root)  # downloads on one process only
 
-    def told(self, triples: bool) -> str:
-        """Return what the data is, once it is set up: "planted: 2,000 users, 1,000 items, 37,000 to train on".
-
-        Args:
-            triples: also tell of what relates items.
-        """
+    def told(self, needs: frozenset[str]) -> str:
         told = f"{self.source}: {self.user_count:,} users, {self.item_count:,} items"
         told += f", {len(self.parts[TRAIN][0]):,} interactions to train on"
-        return f"{told}; relations: {', '.join(self.relations)}" if triples else told
+        return f"{told}; relations: {', '.join(self.relations)}" if "triples" in needs else told
 
     def setup(self, stage: str | None = None) -> None:
         if self.raw is not None:
@@ -167,24 +162,32 @@ class CollaborativeData(LightningDataModule):
                 "item": torch.bincount(items, minlength=self.item_count),
             },
             ids={
-                "user": _digest(self.raw.user_ids.to_pylist()),
-                "item": _digest(self.raw.item_ids.to_pylist()),
-                "category": _digest(self.categories),
-                "relation": _digest(self.relations),
+                "user": digest(self.raw.user_ids.to_pylist()),
+                "item": digest(self.raw.item_ids.to_pylist()),
+                "category": digest(self.categories),
+                "relation": digest(self.relations),
             },
             provides=("pairs", "graph", "triples"),
             pairs=torch.stack([users, items], dim=1).int(),
         )
 
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        assert self.raw is not None
+        counts = {name: count.numpy() for name, count in self.facts().counts.items()}
+        return {
+            "user": Vocabulary(self.raw.user_ids, counts["user"], None),
+            "item": Vocabulary(self.raw.item_ids, counts["item"], self.raw.item_metadata),
+        }
+
+    def truth(self, vocab: str) -> dict[str, Array]:
+        assert self.raw is not None
+        return {"user": self.raw.user_categories, "item": self.raw.item_categories}.get(vocab, {})
+
     # -- batches -----------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> BlockLoader:
-        rank, world = self._rank()
-        seed = torch.initial_seed() if self.seed is None else self.seed
-        # A run resumed between epochs gets no state of its loader back, only the number of the epoch.
-        trainer: Any = self.trainer
-        epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
-        return BlockLoader(self._sampler(), self.batch_size, self.block, seed, epoch, rank, world)
+        seed, epoch = self.seed_and_epoch(self.seed)
+        return BlockLoader(self._sampler(), self.batch_size, self.block, seed, epoch, *self.rank())
 
     def graph(self) -> KnowledgeGraph:
         """Return the knowledge graph of what is trained on."""
@@ -202,23 +205,15 @@ class CollaborativeData(LightningDataModule):
         weights = popularity(items, self.item_count, self.negative_power) if self.negative_power else None
         return PairSampler(users, items, self.train_known, self.negatives, weights)
 
-    def val_dataloader(self) -> EvalLoader:
-        return self.evaluation.held_out(DEV, self.val_protocols, *self._rank())
+    def val_dataloader(self) -> EvalLoader[EvalBatch]:
+        return self.evaluation.held_out(DEV, self.val_protocols, *self.rank())
 
-    def test_dataloader(self) -> EvalLoader:
-        return self.evaluation.held_out(TEST, self.eval_protocols, *self._rank())
+    def test_dataloader(self) -> EvalLoader[EvalBatch]:
+        return self.evaluation.held_out(TEST, self.eval_protocols, *self.rank())
 
-    def predict_dataloader(self) -> EvalLoader:
-        return self.evaluation.everyone(*self._rank())
+    def predict_dataloader(self) -> EvalLoader[EvalBatch]:
+        return self.evaluation.everyone(*self.rank())
 
     def protocol_names(self, protocols: Sequence[Protocol]) -> list[str]:
         """Return protocols as metric names carry them: "full", "uni99"."""
         return ["full" if protocol == "full" else f"uni{self.eval_negatives}" for protocol in protocols]
-
-    def _rank(self) -> tuple[int, int]:
-        trainer: Any = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-
-
-def _digest(ids: Sequence[object]) -> str:
-    return hashlib.sha256("\0".join(map(str, ids)).encode()).hexdigest()

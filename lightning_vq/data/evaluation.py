@@ -45,7 +45,7 @@ class Evaluation:
         }
         self._sampled: dict[int, Tensor] = {}
 
-    def held_out(self, part: int, protocols: Sequence[Protocol], rank: int, world: int) -> EvalLoader:
+    def held_out(self, part: int, protocols: Sequence[Protocol], rank: int, world: int) -> EvalLoader[EvalBatch]:
         """Return the users of dev or test, with all that they hold out."""
         held, items = self.parts[part]
         sampled = self.sampled(part) if "sampled" in protocols else None
@@ -58,7 +58,7 @@ class Evaluation:
         users = torch.unique(held)
         return EvalLoader(users, self._users_in_memory(), make, rank, world)
 
-    def everyone(self, rank: int, world: int) -> EvalLoader:
+    def everyone(self, rank: int, world: int) -> EvalLoader[EvalBatch]:
         """Return every user, with the items of train and dev as seen, so that lists can be held against test."""
 
         def make(users: Tensor) -> EvalBatch:

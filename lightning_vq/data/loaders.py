@@ -5,15 +5,18 @@ middle of an epoch goes on bit for bit. Shapes: E rows of an epoch, B mini-batch
 """
 
 from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from lightning_vq.data.negatives import generator
 from lightning_vq.data.samplers import Sampler
-from lightning_vq.types import Block, EvalBatch, Pairs, Triples, cut
+from lightning_vq.types import Block, EvalBatch, Samples, cut
 
 EPOCH_DRAW = 1  # purpose of the generator
+
+Batch = TypeVar("Batch", bound=EvalBatch | Samples)
 
 
 class BlockLoader:
@@ -49,22 +52,22 @@ class BlockLoader:
         if self.position >= len(self) or (self.position and not self._resumed):
             self.epoch, self.position = self.epoch + 1, 0
         self._resumed = False
-        whole = self._epoch()
+        draw = generator(self.seed, EPOCH_DRAW, self.epoch)
+        drawn = self.sampler.draw(draw)
+        order = self._order(draw)
         rows = self.batch_size * self.block
         while self.position < len(self):
             start = self.position * rows
             self.position += 1
-            yield Block(cut(whole, slice(start, start + rows)), self.batch_size)
+            yield Block(cut(drawn, order[start : start + rows]), self.batch_size)
 
-    def _epoch(self) -> Pairs | Triples:
+    def _order(self, draw: torch.Generator) -> Tensor:
         """Return this rank's rows of the epoch in training order."""
-        draw = generator(self.seed, EPOCH_DRAW, self.epoch)
-        drawn = self.sampler.draw(draw)
         order = torch.randperm(self.sampler.count, generator=draw)
         if self.world > 1:
             shares = [part.tensor_split(self.world)[self.rank] for part in order.split(self.batch_size * self.world)]
             order = torch.cat(shares[: self.batches])
-        return cut(drawn, order)
+        return order
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}
@@ -73,23 +76,21 @@ class BlockLoader:
         self.epoch, self.position, self._resumed = state["epoch"], state["position"], True
 
 
-class EvalLoader:
-    """Evaluation batches made on demand from users, a contiguous share per rank.
+class EvalLoader(Generic[Batch]):
+    """Evaluation batches made on demand from users or rows, a contiguous share per rank.
 
     Args:
-        users: (U,) that are evaluated.
-        batch_size: users of a batch.
-        make: the batch of some users.
+        what: (U,) users or rows that are evaluated.
+        batch_size: how many of a batch.
+        make: the batch of some.
         rank, world: whose share of them.
     """
 
-    def __init__(
-        self, users: Tensor, batch_size: int, make: Callable[[Tensor], EvalBatch], rank: int, world: int
-    ) -> None:
-        self.parts, self.make = users.tensor_split(world)[rank].split(max(1, batch_size)), make
+    def __init__(self, what: Tensor, batch_size: int, make: Callable[[Tensor], Batch], rank: int, world: int) -> None:
+        self.parts, self.make = what.tensor_split(world)[rank].split(max(1, batch_size)), make
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __iter__(self) -> Iterator[EvalBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         return map(self.make, self.parts)

@@ -1,4 +1,4 @@
-"""What an epoch of training draws: observed pairs with sampled negatives. Shapes: E pairs, n negatives, N items."""
+"""What an epoch of training draws: pairs with sampled negatives, rows of a table. Shapes: E of them, N items."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_vq.data.negatives import KnownPairs
-from lightning_vq.types import Pairs, Triples
+from lightning_vq.types import Pairs, Samples, Triples
 
 
 class Sampler(Protocol):
@@ -14,7 +14,7 @@ class Sampler(Protocol):
 
     count: int
 
-    def draw(self, generator: torch.Generator) -> Pairs | Triples: ...
+    def draw(self, generator: torch.Generator) -> Pairs | Triples | Samples: ...
 
 
 class PairSampler:
@@ -38,6 +38,21 @@ class PairSampler:
         drawn = self.known.negatives(self.users, self.negatives, generator, self.weights)
         items = torch.cat([self.items[:, None], drawn], dim=1)
         return Pairs(self.users, items, None if self.weights is None else self.weights.log()[items])
+
+
+class SampleSampler:
+    """Every row of a table as it is.
+
+    Args:
+        samples: (E) rows.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples, self.count = samples, len(samples.labels)
+
+    def draw(self, generator: torch.Generator) -> Samples:
+        """Return all rows; nothing of them is read before a mini-batch is cut from them."""
+        return self.samples
 
 
 def popularity(items: Tensor, item_count: int, power: float) -> Tensor:

@@ -2,5 +2,6 @@
 
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.modules.ctr import ClickThroughRate
 
-__all__ = ["CollaborativeFiltering", "Recommender"]
+__all__ = ["ClickThroughRate", "CollaborativeFiltering", "Recommender"]

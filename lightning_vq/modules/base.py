@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.layers import new_table
+from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.quantizers.base import Quantizer
@@ -28,13 +29,6 @@ class LossHook(Protocol):
         ...
 
 
-@runtime_checkable
-class HasFacts(Protocol):
-    """A datamodule that tells what a model must know before its tables exist."""
-
-    def facts(self) -> Facts: ...
-
-
 class Recommender(LightningModule, ABC):
     """Backbone + id tables + quantizers.
 
@@ -44,6 +38,8 @@ class Recommender(LightningModule, ABC):
         weight_decay: Adam's L2 term on tables and backbone weights; never on biases, codes or quantized vectors.
         clip: largest gradient norm, or none.
     """
+
+    predicts: ClassVar[str]  # name of the file that `predict` writes
 
     def __init__(
         self, backbone: Backbone, lr: float = 1e-3, weight_decay: float = 0.0, clip: float | None = None
@@ -65,6 +61,30 @@ class Recommender(LightningModule, ABC):
     @abstractmethod
     def task_loss(self, output: Output, batch: Any) -> Tensor:
         """Return the task's loss of one mini-batch, a mean over its rows."""
+
+    @abstractmethod
+    def monitors(self, data: RecommenderData) -> list[str]:
+        """Return the validation metrics by which the best epoch can be chosen, the higher the better."""
+
+    @abstractmethod
+    def check(self, data: RecommenderData) -> None:
+        """Refuse data that this model cannot be trained on, before it is read.
+
+        Raises:
+            UserError: with the key.
+        """
+
+    @abstractmethod
+    def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the last test in original ids.
+
+        The first has user, item and `rank/<protocol>` of every held-out case, the second user and
+        `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
+        """
+
+    @abstractmethod
+    def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Return what `predict_step` made of all batches, in original ids."""
 
     def scored(self, batch: Any) -> Any:
         """Return what the backbone scores in training."""
@@ -141,9 +161,9 @@ class Recommender(LightningModule, ABC):
         return Lookup(self.tables, self.quantizers, self.outside)  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
-        source = getattr(self.trainer, "datamodule", None)
-        if isinstance(source, HasFacts):
-            self.build(source.facts())
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, RecommenderData):
+            self.build(data.facts())
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -210,7 +230,7 @@ class Recommender(LightningModule, ABC):
         assert self.facts is not None
         checkpoint["lightning_vq"] = {
             "facts": self.facts._asdict(),
-            "module": {k: v for k, v in describe(self)["init_args"].items() if k != "backbone"},
+            "module": describe(self) | {"init_args": self._options()},
             "backbone": describe(self.backbone),
             "quantizers": {name: describe(q) for name, q in self.quantizers.items()},
             "random_state": torch.get_rng_state(),
@@ -243,12 +263,16 @@ class Recommender(LightningModule, ABC):
             torch.set_rng_state(self._random_state.cpu())
             self._random_state = None
 
+    def _options(self) -> dict[str, Any]:
+        return {k: v for k, v in describe(self)["init_args"].items() if k != "backbone"}
+
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = "cpu") -> Self:  # type: ignore[override]
-        """Open a checkpoint alone: no config, no data, no pickle."""
+        """Open a checkpoint alone: no config, no data, no pickle; of this class, or of what is made from it."""
         checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
         saved = _saved_part(checkpoint)
-        module = cls(backbone=construct(saved["backbone"], Backbone), **saved["module"])
+        backbone, options = construct(saved["backbone"], Backbone), saved["module"]["init_args"]
+        module = construct(saved["module"] | {"init_args": {"backbone": backbone, **options}}, cls)
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()

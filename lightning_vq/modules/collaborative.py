@@ -3,14 +3,19 @@
 Shapes: B users, P their held-out interactions, N items.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+import pyarrow as pa
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
+from lightning_vq.data.base import RecommenderData
+from lightning_vq.data.collaborative import CollaborativeData
+from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.metrics import (
@@ -47,6 +52,8 @@ class CollaborativeFiltering(Recommender):
         top_k: length of the lists that `predict` writes.
     """
 
+    predicts: ClassVar[str] = "recommendations.parquet"
+
     def __init__(
         self,
         backbone: Backbone,
@@ -77,9 +84,24 @@ class CollaborativeFiltering(Recommender):
         self.results: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self._look: Lookup | None = None
 
-    def metric_names(self, stage: str, protocols: list[str]) -> list[str]:
-        """Return the names of every ranking metric of a stage, `val/ndcg@10/full`."""
-        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
+    def monitors(self, data: RecommenderData) -> list[str]:
+        assert isinstance(data, CollaborativeData)
+        protocols = data.protocol_names(data.val_protocols)
+        return [f"val/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
+
+    def check(self, data: RecommenderData) -> None:
+        if not isinstance(data, CollaborativeData):
+            raise UserError(f"CollaborativeFiltering is trained on CollaborativeData, not {type(data).__name__}")
+        drawn = f"data.init_args.negatives ({data.negatives}) must be 1, negative_power ({data.negative_power}) 0"
+        if data.negatives == 1 and not data.negative_power:
+            return
+        if "triples" in self.backbone.needs:
+            raise UserError(
+                f"{type(self.backbone).__name__} trains on triples, each with one other tail and head drawn uniformly: "
+                + drawn
+            )
+        if self.loss == "softmax":
+            raise UserError(f"the loss softmax is over all items: {drawn}")
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -153,6 +175,37 @@ class CollaborativeFiltering(Recommender):
         """Return "ndcg@10" and so on of each user (U,) of the last stage, users rising."""
         _, users, ranks = self.results[protocol]
         return user_metrics(self.metrics, self.ks, users, ranks, one_list=protocol == "full")
+
+    def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
+        assert isinstance(data, CollaborativeData)
+        assert data.raw is not None
+        users, items = data.parts[TEST]
+        ids = data.raw.user_ids
+        cases: dict[str, Any] = {
+            "user": ids.take(pa.array(users.numpy())),
+            "item": data.raw.item_ids.take(pa.array(items.numpy())),
+        }
+        values: dict[str, Any] = {"user": ids.take(pa.array(torch.unique(users).numpy()))}
+        for protocol, (found, _, ranks) in self.results.items():
+            assert len(found) == len(users)
+            cases[f"rank/{protocol}"] = ranks.cpu().numpy()
+            metrics = self.user_values(protocol)
+            values |= {f"{name}/{protocol}": value.cpu().numpy() for name, value in metrics.items()}
+        return cases, values
+
+    def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Return a row per user and place: user, place (1 is best), item, score."""
+        assert isinstance(data, CollaborativeData)
+        assert data.raw is not None
+        users, items, scores = (torch.cat(column).numpy() for column in zip(*parts))
+        kept = np.isfinite(scores)  # -inf: the user has seen all but fewer items than asked for
+        rows, places = np.nonzero(kept)
+        return {
+            "user": data.raw.user_ids.take(pa.array(users[rows])),
+            "place": pa.array(places + 1),
+            "item": data.raw.item_ids.take(pa.array(items[kept])),
+            "score": pa.array(scores[kept]),
+        }
 
     def _finish(self, stage: str) -> None:
         self._look = None

@@ -21,7 +21,7 @@ import lightning_vq.cli
 from lightning_vq.callbacks.history import read_history
 from lightning_vq.errors import UserError, exit_status
 from lightning_vq.figures import draw
-from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.modules.base import Recommender
 from lightning_vq.runs import TRIAL, read_yaml
 from lightning_vq.sweep.rehearsal import rehearse
 from lightning_vq.tree_folder import write_trees
@@ -67,5 +67,5 @@ def illustrate(runs: list[Path]) -> None:
     os.setsid()
     for run in runs:
         draw(run / "figures", read_history(run), read_yaml(run / "config.yaml")["monitor"])
-        write_trees(run, CollaborativeFiltering.load_from_checkpoint(run / "best.ckpt"))
+        write_trees(run, Recommender.load_from_checkpoint(run / "best.ckpt"))
     os._exit(0)

@@ -1,0 +1,63 @@
+"""The contract of every datamodule."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from lightning_vq.sources.interactions import Array
+from lightning_vq.types import Facts
+from lightning_vq.vocabulary import Vocabulary
+
+
+class RecommenderData(LightningDataModule, ABC):
+    """What happened, as tensors that are resident or mapped; `setup` reads it once, for all stages."""
+
+    source: str
+    refit: bool = False  # trains on dev as well
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Return what a model must know before its tables exist."""
+
+    @abstractmethod
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """Return the entities behind the rows of each table."""
+
+    @abstractmethod
+    def told(self, needs: frozenset[str]) -> str:
+        """Return what the data is, once it is set up, in a line.
+
+        Args:
+            needs: of the backbone: what nobody asks for is not told.
+        """
+
+    def truth(self, vocab: str) -> dict[str, Array]:
+        """Return known categories (N,) of a vocabulary's entities by level, finest first, where they were planted."""
+        return {}
+
+    def rank(self) -> tuple[int, int]:
+        """Return which process this is, and of how many."""
+        trainer: Any = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def seed_and_epoch(self, seed: int | None) -> tuple[int, int]:
+        """Return the seed of training, and the epoch to begin with.
+
+        A run resumed between epochs gets no state of its loader back, only the number of the epoch.
+
+        Args:
+            seed: of the data's own; None takes that of seed_everything.
+        """
+
+        trainer: Any = self.trainer
+        epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
+        return (torch.initial_seed() if seed is None else seed), epoch
+
+
+def digest(ids: Sequence[object]) -> str:
+    """Return what tells two numberings of entities apart."""
+    return hashlib.sha256("\0".join(map(str, ids)).encode()).hexdigest()

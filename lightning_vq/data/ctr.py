@@ -1,0 +1,184 @@
+"""ClickThroughData: a table of samples with a label, for click-through rate.
+
+Shapes: E rows of a part, F categorical fields, M numbers, Q sequences of T values, B batch.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import torch
+
+from lightning_vq.data.base import RecommenderData, digest
+from lightning_vq.data.encoding import Encoded, encode
+from lightning_vq.data.loaders import BlockLoader, EvalLoader
+from lightning_vq.data.samplers import SampleSampler
+from lightning_vq.data.schema import Schema
+from lightning_vq.data.shares import Kind, Split
+from lightning_vq.data.splits import DEV, TEST, TRAIN
+from lightning_vq.errors import UserError
+from lightning_vq.sources.clicks import click_source
+from lightning_vq.sources.feed import Feed, feed_of
+from lightning_vq.sources.folders import is_path
+from lightning_vq.types import Facts, Samples, cut
+from lightning_vq.vocabulary import Vocabulary
+
+
+class ClickThroughData(RecommenderData):
+    """Rows of fields, numbers and sequences, each with a label 0 or 1.
+
+    Vocabularies, means, deviations and buckets are those of training rows. A value that training does not have, and a
+    missing one, goes by one row of its field, "unknown"; a missing number is the mean.
+
+    Args:
+        source: a CSV, TSV or Parquet file, a folder of Parquet files, a named source, or "planted".
+        root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
+        schema: what the columns are; a named source has one of its own.
+        split: "given" by a column, by "ratio" of rows, by "time" (test is later than all training), by "group" (no
+            group in two parts); "auto" is given where the schema names a split column, else ratio.
+        ratio: shares of train, dev and test.
+        split_seed: of the splits by ratio and group.
+        memory: "resident", or "disk": the encoded table is made once, batch by batch, in a temporary folder, and read
+            from there as it is needed; the same rows in the same order.
+        folder: of "disk", removed at the end; else the system's.
+        batch_size: rows of a mini-batch, on each rank (B).
+        eval_batch_size: rows that are scored at a time.
+        seed: of training order; None takes that of seed_everything.
+    """
+
+    def __init__(
+        self,
+        source: str = "planted",
+        root: str | None = None,
+        schema: Schema | None = None,
+        split: Literal["auto", "given", "ratio", "time", "group"] = "auto",
+        ratio: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        memory: Literal["resident", "disk"] = "resident",
+        folder: str | None = None,
+        batch_size: int = 5000,
+        eval_batch_size: int = 20_000,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
+        if min(ratio) <= 0:
+            raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
+        if schema is not None:
+            schema.check()
+            needed = {
+                "given": ("split", schema.split),
+                "time": ("timestamp", schema.timestamp),
+                "group": ("group", schema.group),
+            }
+            if split in needed and needed[split][1] is None:
+                raise UserError(f"data.init_args.split is {split!r}, but schema.{needed[split][0]} names no column")
+        elif is_path(source):
+            raise UserError(f"data.init_args.schema is missing: it tells what the columns of {source} are")
+        self.source, self.root, self.schema = source, root, schema
+        self.split, self.ratio, self.split_seed = split, ratio, split_seed
+        self.memory, self.folder = memory, folder
+        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.encoded: Encoded | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> tuple[Feed, Schema]:
+        """Return the table and what its columns are."""
+        if is_path(self.source):
+            assert self.schema is not None
+            return feed_of(Path(self.source)), self.schema
+        feed, schema = click_source(self.source, self.root)
+        return feed, self.schema or schema
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.encoded is not None:
+            return
+        feed, self.schema = self.read()
+        kind: Kind = ("ratio" if self.schema.split is None else "given") if self.split == "auto" else self.split
+        if self.memory == "disk":
+            self._temporary = tempfile.TemporaryDirectory(prefix="lightning_vq-", dir=self.folder)
+        made = None if self._temporary is None else Path(self._temporary.name)
+        self.encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+
+    # -- what a model must know --------------------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        encoded, schema = self._ready()
+        return Facts(
+            rows={vocab: len(ids) for vocab, ids in encoded.vocabularies.items()},
+            counts={vocab: torch.from_numpy(count) for vocab, count in encoded.counts.items()},
+            ids={vocab: digest(ids.to_pylist()) for vocab, ids in encoded.vocabularies.items()},
+            provides=("features",),
+            fields=schema.fields(),
+            sequences=dict(schema.sequence),
+            numbers=tuple(schema.standardised),
+        )
+
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        encoded, _ = self._ready()
+        return {name: Vocabulary(ids, encoded.counts[name], None) for name, ids in encoded.vocabularies.items()}
+
+    def told(self, needs: frozenset[str]) -> str:
+        encoded, schema = self._ready()
+        fields = ", ".join(f"{name} {len(encoded.vocabularies[vocab]):,}" for name, vocab in schema.fields().items())
+        train = encoded.samples[TRAIN].labels
+        told = f"{self.source}: {len(train):,} rows to train on, {train.mean():.1%} clicked; fields {fields}"
+        more = [f"numbers {', '.join(schema.standardised)}"] if schema.standardised else []
+        more += [f"sequences {', '.join(schema.sequence)}"] if schema.sequence else []
+        unknown = {name: share for name, share in self.unknown(TEST).items() if share}
+        if unknown:
+            shares = ", ".join(f"{name} {share:.2%}" for name, share in unknown.items())
+            more.append(f"unknown in test: {shares}")
+        return "; ".join([told, *more])
+
+    def group(self) -> str | None:
+        """Return the column whose rows are ranked together, as the config or the source names it."""
+        if self.schema is None:
+            self.schema = self.read()[1]
+        return self.schema.group
+
+    def group_ids(self) -> pa.Array | None:
+        """Return the original ids of the groups."""
+        return self._ready()[0].group_ids
+
+    def unknown(self, part: int) -> dict[str, float]:
+        """Return the share of a part's rows whose value training does not have, by categorical field."""
+        encoded, schema = self._ready()
+        rows = encoded.samples[part].fields
+        return {
+            name: float((rows[:, i] >= len(encoded.vocabularies[vocab])).float().mean())
+            for i, (name, vocab) in enumerate(schema.fields().items())
+        }
+
+    def _ready(self) -> tuple[Encoded, Schema]:
+        assert self.encoded is not None
+        assert self.schema is not None
+        return self.encoded, self.schema
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> BlockLoader:
+        encoded, _ = self._ready()
+        sampler = SampleSampler(encoded.samples[TRAIN])
+        return BlockLoader(sampler, self.batch_size, 1, *self.seed_and_epoch(self.seed), *self.rank())
+
+    def val_dataloader(self) -> EvalLoader[Samples]:
+        return self._held_out(DEV)
+
+    def test_dataloader(self) -> EvalLoader[Samples]:
+        return self._held_out(TEST)
+
+    def predict_dataloader(self) -> EvalLoader[Samples]:
+        return self._held_out(TEST)
+
+    def _held_out(self, part: int) -> EvalLoader[Samples]:
+        encoded, _ = self._ready()
+        samples, groups = encoded.samples[part], encoded.groups[part]
+        whole = samples._replace(groups=groups if len(groups) else None)
+        rows = torch.arange(len(samples.labels))
+        return EvalLoader(rows, self.eval_batch_size, lambda some: cut(whole, some), *self.rank())

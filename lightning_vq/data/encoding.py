@@ -1,0 +1,248 @@
+"""A table of samples as numbers: read once in batches, split, and encoded by what its training rows show.
+
+Everything that is learned of the data (vocabularies and their counts, means, deviations, buckets) comes from training
+rows. In memory and on disk do the same, the one in arrays, the other in files of the same content.
+Shapes: E rows of the table, F categorical fields, M numbers, Q sequences of T values, V values of a vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from lightning_vq.data.columns import PARTS, Ids, labels, numbers, parts_of, sequences
+from lightning_vq.data.numeric import Numeric
+from lightning_vq.data.schema import Schema
+from lightning_vq.data.shares import Split, divided
+from lightning_vq.data.splits import TRAIN
+from lightning_vq.errors import UserError
+from lightning_vq.sources.feed import Feed
+from lightning_vq.sources.interactions import Array
+from lightning_vq.types import Samples
+
+ROWS = 1 << 20  # that are in memory at a time
+
+
+class Encoded(NamedTuple):
+    """Samples by part, and what their numbers mean."""
+
+    samples: dict[int, Samples]  # of TRAIN, DEV, TEST, in the order of the table
+    groups: dict[int, Tensor]  # (E,) int64 group of each row; none without a group column
+    group_ids: pa.Array | None
+    vocabularies: dict[str, pa.Array]  # (V,) the ids behind a field's rows
+    counts: dict[str, Array]  # (V,) int64 occurrences in training
+    moments: dict[str, tuple[float, float]]  # mean and deviation of standardised columns
+
+
+class Store:
+    """Makes arrays, in memory or in files of a folder.
+
+    Args:
+        folder: None is memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.temporary: list[Path] = []
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array to be filled, kept as <name>.npy."""
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        if not math.prod(shape):  # nothing to map
+            np.save(self.folder / f"{name}.npy", np.empty(shape, dtype))
+            return np.empty(shape, dtype)
+        return np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, shape)
+
+    def remove_temporary(self) -> None:
+        for path in self.temporary:
+            path.unlink()
+
+
+class Growing:
+    """Rows of one shape that come in batches and are then one array, in memory or in a temporary file."""
+
+    def __init__(self, store: Store, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape, self.dtype, self.rows = shape, dtype, 0
+        self.chunks: list[Array] = []
+        self.path = None if store.folder is None else store.folder / f"{name}.raw"
+        if self.path is not None:
+            store.temporary.append(self.path)
+            self.path.touch()
+
+    def append(self, rows: Array) -> None:
+        rows = np.ascontiguousarray(rows, self.dtype)
+        self.rows += len(rows)
+        if self.path is None:
+            self.chunks.append(rows)
+        else:
+            with self.path.open("ab") as file:
+                file.write(rows.tobytes())
+
+    def whole(self) -> Array:
+        """Return all rows."""
+        shape = (self.rows, *self.shape)
+        if not math.prod(shape):
+            return np.empty(shape, self.dtype)
+        return np.concatenate(self.chunks) if self.path is None else np.memmap(self.path, self.dtype, "r+", shape=shape)
+
+
+class _Read(NamedTuple):
+    """The table as it was read: numbers by first appearance, over all rows that are not dropped."""
+
+    fields: Array  # (E, categorical) int32, -1 for what is missing
+    sequences: Array  # (E, Q, T) int32, -1 after the last
+    numbers: Array  # (E, standardised, then bucketed) float64
+    labels: Array  # (E,) int8
+    cases: Array  # (E,) int64 place in the table
+    split: Array  # (E,) int8; of the last three the ones that are asked for
+    times: Array  # (E,) float64
+    groups: Array  # (E,) int32
+
+
+def encode(feed: Feed, schema: Schema, split: Split, folder: Path | None = None) -> Encoded:
+    """Read a table and encode it.
+
+    Args:
+        feed: the table.
+        schema: what its columns are.
+        split: how its rows are divided.
+        folder: for the arrays; None keeps them in memory.
+
+    Raises:
+        UserError: a column that is not there, a value that cannot be what the schema says, a part without rows.
+    """
+    schema.check()
+    feed.check(schema.columns(split.kind))
+    store = Store(folder)
+    ids, group_ids = {vocab: Ids() for vocab in [*schema.categorical, *schema.sequence.values()]}, Ids()
+    read = _read(feed, schema, split.kind, store, ids, group_ids)
+    part_of = divided(feed.where, split, len(read.labels), read.split, read.times, read.groups, len(group_ids))
+    counts = _counted(schema, read, ids, part_of)
+    known = {vocab: count >= max(1, schema.min_count) for vocab, count in counts.items()}
+    for vocab, kept in known.items():
+        if not kept.any():
+            raise UserError(f"{feed.where}: no value of {vocab!r} stands in {schema.min_count} training rows")
+    numeric = Numeric.fitted(schema, read.numbers, part_of)
+    samples, groups = _written(schema, read, part_of, known, numeric, store)
+    store.remove_temporary()
+    return Encoded(
+        samples,
+        groups,
+        group_ids.values,
+        {vocab: ids[vocab].of(kept) for vocab, kept in known.items()} | numeric.vocabularies(),
+        {vocab: counts[vocab][kept] for vocab, kept in known.items()} | numeric.counts,
+        numeric.moments,
+    )
+
+
+def _read(feed: Feed, schema: Schema, kind: str, store: Store, ids: dict[str, Ids], group_ids: Ids) -> _Read:
+    numeric = [*schema.standardised, *schema.bucketed]
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "fields": ((len(schema.categorical),), np.int32),
+        "sequences": ((len(schema.sequence), schema.max_length), np.int32),
+        "numbers": ((len(numeric),), np.float64),
+        "labels": ((), np.int8),
+        "cases": ((), np.int64),
+        "split": ((), np.int8),
+        "times": ((), np.float64),
+        "groups": ((), np.int32),
+    }
+    growing = {name: Growing(store, name, *shape) for name, shape in shapes.items()}
+    place = 0
+    for part in feed.parts(list(schema.columns(kind))):
+        rows, count = part.rows, len(part.rows)
+        found = {
+            "labels": labels(part, schema.label, rows[schema.label], schema.label_above),
+            "cases": np.arange(place, place + count),
+            "fields": _side_by_side([ids[n].codes(part, n, rows[n]) for n in schema.categorical], count),
+            "numbers": _side_by_side([numbers(part, n, rows[n]) for n in numeric], count),
+        }
+        lists = [
+            sequences(part, name, rows[name], ids[vocab], schema.separator, schema.max_length)
+            for name, vocab in schema.sequence.items()
+        ]
+        found["sequences"] = np.stack(lists, 1) if lists else np.empty((count, 0, schema.max_length))
+        if kind == "given" and schema.split is not None:
+            found["split"] = parts_of(part, schema.split, rows[schema.split])
+        if kind == "time" and schema.timestamp is not None:
+            found["times"] = numbers(part, schema.timestamp, rows[schema.timestamp])
+            if np.isnan(found["times"]).any():
+                raise UserError(f"{part.at(int(np.isnan(found['times']).argmax()))}: {schema.timestamp!r} is missing")
+        if schema.group is not None:
+            found["groups"] = group_ids.codes(part, schema.group, rows[schema.group])
+        kept = slice(None)
+        if schema.label_drop:
+            kept = ~np.isin(numbers(part, schema.label, rows[schema.label]), schema.label_drop)  # type: ignore[assignment]
+        for name, values in found.items():
+            growing[name].append(values[kept])
+        place += count
+    if not growing["labels"].rows:
+        raise UserError(f"{feed.where}: there are no rows" + (" but those of schema.label_drop" if place else ""))
+    return _Read(**{name: column.whole() for name, column in growing.items()})
+
+
+def _side_by_side(columns: Sequence[Array], rows: int) -> Array:
+    return np.stack(columns, 1) if columns else np.empty((rows, 0))
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    return (slice(start, start + ROWS) for start in range(0, rows, ROWS))
+
+
+def _counted(schema: Schema, read: _Read, ids: dict[str, Ids], part_of: Array) -> dict[str, Array]:
+    """Return how often each value of a vocabulary (V,) stands in training rows."""
+    counts = {vocab: np.zeros(len(known), np.int64) for vocab, known in ids.items()}
+    for rows in _chunks(len(part_of)):
+        trained = part_of[rows] == TRAIN
+        columns = [(vocab, read.fields[rows, i][trained]) for i, vocab in enumerate(schema.categorical)]
+        columns += [(v, read.sequences[rows, i][trained].ravel()) for i, v in enumerate(schema.sequence.values())]
+        for vocab, codes in columns:
+            counts[vocab] += np.bincount(codes[codes >= 0], minlength=len(counts[vocab]))
+    return counts
+
+
+def _written(
+    schema: Schema, read: _Read, part_of: Array, known: dict[str, Array], numeric: Numeric, store: Store
+) -> tuple[dict[int, Samples], dict[int, Tensor]]:
+    """Return samples and groups of each part, by final numbers."""
+    rows_of = {vocab: _renumbered(kept) for vocab, kept in known.items()}
+    lists_of = {vocab: np.append(rows[:-1], np.int32(-1)) for vocab, rows in rows_of.items()}
+    total, samples, groups = len(schema.fields()), {}, {}
+    for part, name in enumerate(PARTS):
+        size = int((part_of == part).sum())
+        fields = store.empty(f"{name}-fields", (size, total), np.int32)
+        values = store.empty(f"{name}-numbers", (size, len(schema.standardised)), np.float32)
+        lists = store.empty(f"{name}-sequences", (size, len(schema.sequence), schema.max_length), np.int32)
+        rest = {
+            "labels": store.empty(f"{name}-labels", (size,), np.float32),
+            "cases": store.empty(f"{name}-cases", (size,), np.int64),
+            "groups": store.empty(f"{name}-groups", (size,) if schema.group is not None else (0,), np.int64),
+        }
+        end = 0
+        for rows in _chunks(len(part_of)):
+            mine = part_of[rows] == part
+            start, end = end, end + int(mine.sum())
+            at = slice(start, end)
+            for i, vocab in enumerate(schema.categorical):
+                fields[at, i] = rows_of[vocab][read.fields[rows, i][mine]]
+            values[at], fields[at, len(schema.categorical) :] = numeric.encoded(read.numbers[rows][mine])
+            for i, vocab in enumerate(schema.sequence.values()):
+                lists[at, i] = lists_of[vocab][read.sequences[rows, i][mine]]
+            for column, made in rest.items():
+                if len(made):
+                    made[at] = getattr(read, column)[rows][mine]
+        tensors = [torch.from_numpy(a) for a in (fields, values, lists, rest["labels"], rest["cases"])]
+        samples[part], groups[part] = Samples(*tensors), torch.from_numpy(rest["groups"])
+    return samples, groups
+
+
+def _renumbered(kept: Array) -> Array:
+    """Return the final number (V + 1,) int32 of each value: kept ones in their order, N for others and for -1."""
+    size = int(kept.sum())
+    return np.append(np.where(kept, np.cumsum(kept) - 1, size), size).astype(np.int32)
