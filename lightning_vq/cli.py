@@ -30,12 +30,12 @@ from lightning_vq.callbacks.trial import TrialReports
 from lightning_vq.callbacks.wandb_run import WandbRun
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
-from lightning_vq.figures import draw
+from lightning_vq.figures import draw, draw_calibration
 from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.report import show
 from lightning_vq.run_config import check_training, refuse_another, to_keep
-from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, read_json, write_json
 from lightning_vq.trainer import Trainer, prepare
 
 
@@ -208,6 +208,10 @@ class CLI(LightningCLI):
         rows = read_history(base) if base else None
         if TRIAL not in os.environ:  # a sweep draws those of its best trials
             draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
+            told = {"quantized" if base or self.model.quantizers else "base": folder} | ({"base": base} if base else {})
+            bins = {name: read_json(run / "metrics.json").get("calibration") for name, run in told.items()}
+            if any(bins.values()):
+                draw_calibration(folder / "figures" / "calibration.png", bins)
         if QUIET not in os.environ:
             show(folder, base, f"{type(self.model.backbone).__name__} on {self.datamodule.source}")
             print(f"Run folder: {folder}")

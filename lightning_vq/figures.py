@@ -60,6 +60,32 @@ def draw(folder: Path, rows: Rows, monitor: str, baseline: Rows | None = None) -
         _plot(folder / "usage.png", "Codes in use, whole table", "share of codes", usage, log=False)
 
 
+def draw_calibration(path: Path, bins: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """Write a PNG of predicted chances beside the share of clicks, and of how many rows there are of each chance.
+
+    Args:
+        path: of the PNG.
+        bins: model -> "predicted", "observed" and "rows" of each bin that has rows.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a run
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    upper.plot((0, 1), (0, 1), color="black", linewidth=0.8, linestyle="--", label="as predicted")
+    for i, (name, of) in enumerate(bins.items()):
+        upper.plot(of["predicted"], of["observed"], marker="o", markersize=4, linewidth=1.2, color=f"C{i}", label=name)
+        lower.plot(of["predicted"], of["rows"], marker="o", markersize=3, linewidth=1, color=f"C{i}")
+    upper.set(title="Calibration on test", ylabel="share of clicks", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(frameon=False, fontsize=9)
+    lower.set(xlabel="predicted chance of a click (bins of equal width)", ylabel="rows", ylim=(0, None))
+    for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
 def draw_coverage(path: Path, title: str, levels: Sequence[Agreement]) -> None:
     """Write a PNG of cove's figure 5: the share of each of the largest categories that its first i codes hold.
 

@@ -6,7 +6,7 @@ quantizer. Shapes: N rows, D dim, (...) ids of any shape, L levels.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,21 @@ def rows_of(table: Tensor, ids: Tensor) -> Tensor:
     return table.index_select(0, ids.reshape(-1)).view(*ids.shape, table.shape[1])
 
 
+class Categories(NamedTuple):
+    """What is known of a table's entities, added to their vectors: e' = e + mean of its categories' (CAGE eq. 20)."""
+
+    vectors: Tensor  # (C, D) of categories
+    of: Tensor  # (N, W) int64 rows of them, -1 after the last
+    after: bool  # the quantizer's output gets them, not its input
+
+    def mean(self, ids: Tensor) -> Tensor:
+        """Return the mean (M, D) of the categories of ids (M,); zeros for an entity of none."""
+        rows = self.of.index_select(0, ids)  # (M, W)
+        there = (rows >= 0).unsqueeze(2)
+        found = rows_of(self.vectors, rows.clamp_min(0)) * there
+        return found.sum(1) / there.sum(1).clamp_min(1)
+
+
 class Lookup:
     """Vectors of tables for one training step, or for one evaluation epoch under no_grad.
 
@@ -33,8 +48,9 @@ class Lookup:
         tables: Mapping[str, Tensor],
         quantizers: Mapping[str, Quantizer],
         outside: Mapping[str, Tensor] = MappingProxyType({}),
+        categories: Mapping[str, Categories] = MappingProxyType({}),
     ) -> None:
-        self._tables, self._quantizers, self._outside = tables, quantizers, outside
+        self._tables, self._quantizers, self._outside, self._categories = tables, quantizers, outside, categories
         self._whole: dict[str, Tensor] = {}
         self._once: dict[str, object] = {}
         self._losses: dict[str, list[tuple[Tensor, Tensor, int]]] = {}
@@ -60,7 +76,7 @@ class Lookup:
         if name in self._whole:
             return rows_of(self._whole[name], ids)
         if not self._quantized(name) or not ids.numel():
-            return rows_of(self._tables[name], ids)
+            return self._plain(name, ids)
         distinct, inverse, occurrences = torch.unique(ids, return_inverse=True, return_counts=True)
         return rows_of(self._quantize(name, distinct, occurrences), inverse)
 
@@ -72,7 +88,10 @@ class Lookup:
             if self._quantized(name):
                 self._whole[name] = self._quantize(name, self.rows(name), None)
             else:
-                self._whole[name] = self._tables[name]
+                known = self._categories.get(name)
+                table = self._tables[name]
+                every = torch.arange(len(table), device=table.device)
+                self._whole[name] = table if known is None else table + known.mean(every)
         return self._whole[name]
 
     def once(self, key: str, make: Callable[[], T]) -> T:
@@ -87,7 +106,7 @@ class Lookup:
 
     def codes(self, name: str, ids: Tensor) -> Tensor:
         """Return the codes (..., L) of ids (...); no gradient, no loss."""
-        return self._quantizers[name].encode(self._raw(name, ids), ids)
+        return self._quantizers[name].encode(self.raw(name, ids), ids)
 
     def losses(self, name: str) -> tuple[Tensor, Tensor]:
         """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
@@ -103,14 +122,21 @@ class Lookup:
     def _quantized(self, name: str) -> bool:
         return name in self._quantizers and self._quantizers[name].active
 
-    def _raw(self, name: str, ids: Tensor) -> Tensor:
+    def raw(self, name: str, ids: Tensor) -> Tensor:
+        """Return what the quantizer of a table is given of ids (M,): vectors (M, D)."""
         table = self._tables[name]
         if self._quantizers[name].keeps_table:
-            return rows_of(table, ids)
+            after = name in self._categories and self._categories[name].after
+            return rows_of(table, ids) if after else self._plain(name, ids)
         return table.new_zeros(*ids.shape, table.shape[1])  # the table is dropped, and nobody reads this
 
+    def _plain(self, name: str, ids: Tensor) -> Tensor:
+        """Return rows (..., D) of a table, with what is known of them."""
+        rows, known = rows_of(self._tables[name], ids), self._categories.get(name)
+        return rows if known is None else rows + known.mean(ids.reshape(-1)).view(rows.shape)
+
     def _quantize(self, name: str, ids: Tensor, weights: Tensor | None) -> Tensor:
-        quantizer, vectors = self._quantizers[name], self._raw(name, ids)
+        quantizer, vectors = self._quantizers[name], self.raw(name, ids)
         made = quantizer(vectors, ids)
         if torch.is_grad_enabled():
             if quantizer.training:
@@ -119,4 +145,6 @@ class Lookup:
             if weights is not None:
                 codebook, commitment, rows = codebook * weights, commitment * weights, int(weights.sum())
             self._losses.setdefault(name, []).append((codebook.sum(), commitment.sum(), rows))
-        return quantizer.combine(vectors, made.vectors)
+        whole = quantizer.combine(vectors, made.vectors)
+        known = self._categories.get(name)
+        return whole + known.mean(ids) if known is not None and known.after else whole

@@ -22,8 +22,8 @@ def code_paths(module: Recommender, table: str) -> tuple[Array, Array]:
 
     In a tree that is its finest code.
     """
-    weight, quantizer, look = module.tables[table], module.quantizers[table], module.lookup()
-    codes = look.codes(table, look.rows(table))
+    quantizer, look = module.quantizers[table], module.lookup()
+    weight, codes = look.raw(table, look.rows(table)), look.codes(table, look.rows(table))
     if isinstance(quantizer, Cascaded):
         near = quantizer.books()[0][codes[:, 0]]
     else:

@@ -1,7 +1,8 @@
 """The nouns of the project: what passes between data, backbones, quantizers and modules.
 
 Shapes: B batch, C candidates, D dim, E training pairs, L levels, M positions, N rows of a table, P held-out
-interactions; of samples F categorical fields, M numbers, Q fields of at most T values.
+interactions, W real categories of an entity at most; of samples F categorical fields, M numbers, Q fields of at most T
+values.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ class Facts(NamedTuple):
     fields: dict[str, str] = {}  # categorical field -> its vocabulary, in the order of Samples.fields
     sequences: dict[str, str] = {}  # field of many values -> its vocabulary, in the order of Samples.sequences
     numbers: tuple[str, ...] = ()  # numeric fields, in the order of Samples.numbers
+    categories: dict[str, Tensor] = {}  # vocabulary -> (N, W) int64 rows of "<vocabulary>_category", -1 after the last
 
 
 class TableSpec(NamedTuple):

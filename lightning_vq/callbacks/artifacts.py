@@ -113,7 +113,7 @@ class Artifacts(Callback):
                 summary["recovery"][table] = recovery(trees[table].codes, data.truth(vocab))
             else:
                 write_codes(self.folder / "tree", table, data.vocabularies()[vocab].ids, *code_paths(module, table))
-        summary["seconds"] = time.time() - self.started
+        summary |= {**module.more(data), "seconds": time.time() - self.started}
         write_json(self.folder / "metrics.json", summary)
         return summary
 

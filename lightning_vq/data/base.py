@@ -5,10 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
-from lightning_vq.sources.interactions import Array
+from lightning_vq.sources.interactions import Array, Metadata
 from lightning_vq.types import Facts
 from lightning_vq.vocabulary import Vocabulary
 
@@ -56,6 +58,22 @@ class RecommenderData(LightningDataModule, ABC):
         trainer: Any = self.trainer
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
         return (torch.initial_seed() if seed is None else seed), epoch
+
+
+def category_rows(known: Metadata | None) -> tuple[list[str], Tensor]:
+    """Return the names of all categories (C), sorted, and the places (N, W) int64 of each entity's, -1 after the last.
+
+    >>> category_rows(Metadata([None, None, None], [["b", "a"], [], ["b"]]))[1].tolist()
+    [[1, 0], [-1, -1], [1, -1]]
+    """
+    of = known.categories if known is not None else []
+    names = sorted({name for categories in of for name in categories})
+    lengths = np.array([len(categories) for categories in of], dtype=np.int64)
+    rows = np.full((len(of), int(lengths.max(initial=0))), -1, dtype=np.int64)
+    place = {name: i for i, name in enumerate(names)}
+    values = [place[name] for categories in of for name in categories]
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = values
+    return names, torch.from_numpy(rows)
 
 
 def digest(ids: Sequence[object]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lightning_vq.data.base import RecommenderData, digest
+from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.evaluation import Evaluation, Protocol
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
@@ -156,6 +156,7 @@ class CollaborativeData(RecommenderData):
                 "item": self.item_count,
                 "category": len(self.categories),
                 "relation": len(self.relations),
+                "item_category": len(self.categories),
             },
             counts={
                 "user": torch.bincount(users, minlength=self.user_count),
@@ -166,9 +167,11 @@ class CollaborativeData(RecommenderData):
                 "item": digest(self.raw.item_ids.to_pylist()),
                 "category": digest(self.categories),
                 "relation": digest(self.relations),
+                "item_category": digest(self.categories),
             },
             provides=("pairs", "graph", "triples"),
             pairs=torch.stack([users, items], dim=1).int(),
+            categories={"item": category_rows(self.raw.item_metadata)[1]} if self.categories else {},
         )
 
     def vocabularies(self) -> dict[str, Vocabulary]:

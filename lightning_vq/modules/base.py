@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,10 +14,13 @@ from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.layers import new_table
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
-from lightning_vq.lookup import Lookup
+from lightning_vq.lookup import Categories, Lookup
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
 from lightning_vq.types import Block, Facts, Output, Pairs, Samples, Table, TableSpec, Triples
+
+CATEGORY = "_category"  # table of the categories of a table's entities: that of the entities, and this
+CategoryPlace = Literal["before", "after"]
 
 
 @runtime_checkable
@@ -37,12 +40,19 @@ class Recommender(LightningModule, ABC):
         lr: Adam's learning rate.
         weight_decay: Adam's L2 term on tables and backbone weights; never on biases, codes or quantized vectors.
         clip: largest gradient norm, or none.
+        categories: vocabulary -> "before" or "after": the vectors of its real categories are added to its entities', to
+            what is quantized or to what came of it (CAGE, appendix E).
     """
 
     predicts: ClassVar[str]  # name of the file that `predict` writes
 
     def __init__(
-        self, backbone: Backbone, lr: float = 1e-3, weight_decay: float = 0.0, clip: float | None = None
+        self,
+        backbone: Backbone,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+        categories: dict[str, CategoryPlace] | None = None,
     ) -> None:
         super().__init__()
         if lr <= 0 or weight_decay < 0:
@@ -50,6 +60,7 @@ class Recommender(LightningModule, ABC):
         # Blocks of mini-batches per training_step need it: Lightning's own cost per step is 0.5 ms.
         self.automatic_optimization = False
         self.backbone, self.lr, self.weight_decay, self.clip = backbone, lr, weight_decay, clip
+        self.categories = dict(categories or {})
         self.facts: Facts | None = None
         self.specs: dict[str, TableSpec] = {}
         self.tables, self.outside = nn.ParameterDict(), nn.ParameterDict()
@@ -82,6 +93,10 @@ class Recommender(LightningModule, ABC):
         `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
         """
 
+    def more(self, data: RecommenderData) -> dict[str, Any]:
+        """Return what else metrics.json is to tell of the last test."""
+        return {}
+
     @abstractmethod
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Return what `predict_step` made of all batches, in original ids."""
@@ -110,11 +125,23 @@ class Recommender(LightningModule, ABC):
             )
         self.facts = facts
         self.backbone.prepare(facts)
-        self.specs = self.backbone.tables()
+        self.specs = self.backbone.tables() | self._category_tables(facts)
         for name, spec in self.specs.items():
             self.tables[name] = new_table(spec, facts.rows[spec.vocab])
             if spec.outside:
                 self.outside[name] = nn.Parameter(torch.zeros(spec.outside, spec.dim))
+
+    def _category_tables(self, facts: Facts) -> dict[str, TableSpec]:
+        """Return a table of categories for each quantizable table of a vocabulary that is to have them."""
+        for vocab in self.categories:
+            if vocab not in facts.categories:
+                there = f"it knows those of {sorted(facts.categories)}" if facts.categories else "it knows none"
+                raise UserError(f"model.init_args.categories names {vocab!r}, but of the data's categories {there}")
+        return {
+            name + CATEGORY: TableSpec(spec.vocab + CATEGORY, spec.dim, spec.init, quantizable=False)
+            for name, spec in self.backbone.tables().items()
+            if spec.vocab in self.categories and spec.quantizable
+        }
 
     def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
         """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
@@ -142,7 +169,22 @@ class Recommender(LightningModule, ABC):
     def table(self, name: str) -> Table:
         """Return a table as its quantizer sees it when it starts."""
         assert self.facts is not None
-        return Table(self.tables[name].detach(), self.facts.counts[self.specs[name].vocab])
+        weight, known = self.tables[name].detach(), self._known().get(name)
+        if known is not None and not known.after:
+            weight = weight + known.mean(torch.arange(len(weight), device=weight.device)).detach()
+        return Table(weight, self.facts.counts[self.specs[name].vocab])
+
+    def _known(self) -> dict[str, Categories]:
+        """Return the categories of each table that has them added."""
+        if not self.categories:
+            return {}
+        assert self.facts is not None
+        found = {}
+        for name, spec in self.specs.items():
+            if name + CATEGORY in self.specs:
+                of = self.facts.categories[spec.vocab].to(self.device)
+                found[name] = Categories(self.tables[name + CATEGORY], of, self.categories[spec.vocab] == "after")
+        return found
 
     @contextmanager
     def private_randomness(self, name: str, moment: int) -> Iterator[None]:
@@ -158,7 +200,7 @@ class Recommender(LightningModule, ABC):
 
     def lookup(self) -> Lookup:
         """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
-        return Lookup(self.tables, self.quantizers, self.outside)  # type: ignore[arg-type]
+        return Lookup(self.tables, self.quantizers, self.outside, self._known())  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)

@@ -27,7 +27,7 @@ from lightning_vq.metrics import (
     rank_of_first,
     user_metrics,
 )
-from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.base import CategoryPlace, Recommender
 from lightning_vq.types import EvalBatch, Output, Pairs, Triples
 
 Loss = Literal["bpr", "bce", "margin", "sampled_softmax", "softmax"]
@@ -43,7 +43,7 @@ class CollaborativeFiltering(Recommender):
 
     Args:
         backbone: how ids become scores.
-        lr, weight_decay, clip: see Recommender.
+        lr, weight_decay, clip, categories: see Recommender.
         loss: "bpr", "bce" (binary cross-entropy), "margin" or "sampled_softmax" of the observed item against its
             negatives, or "softmax" over all items.
         margin: of the loss "margin".
@@ -60,13 +60,14 @@ class CollaborativeFiltering(Recommender):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         clip: float | None = None,
+        categories: dict[str, CategoryPlace] | None = None,
         loss: Loss = "bpr",
         margin: float = 1.0,
         metrics: tuple[MetricName, ...] = ("hr", "ndcg"),
         ks: tuple[int, ...] = (5, 10),
         top_k: int = 10,
     ) -> None:
-        super().__init__(backbone, lr, weight_decay, clip)
+        super().__init__(backbone, lr, weight_decay, clip, categories)
         if not ks or min(ks) < 1 or top_k < 1:
             raise UserError(f"model.init_args: ks is {list(ks)} and top_k {top_k}; all must be at least 1")
         if not metrics or len(set(metrics)) < len(metrics):

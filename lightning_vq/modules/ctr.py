@@ -15,10 +15,11 @@ from lightning_vq.backbones.base import Backbone
 from lightning_vq.click_metrics import Calibration, Scored, auc, calibration, clicked_ranks, grouped_auc, log_loss
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.ctr import ClickThroughData
+from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.metrics import MetricName, user_metrics
-from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.base import CategoryPlace, Recommender
 from lightning_vq.types import Output, Samples
 
 
@@ -31,7 +32,7 @@ class ClickThroughRate(Recommender):
 
     Args:
         backbone: how fields become a logit.
-        lr, weight_decay, clip: see Recommender.
+        lr, weight_decay, clip, categories: see Recommender.
         metrics: of "hr", "recall", "ndcg", "mrr", "map", within groups.
         ks: their cut-offs.
         bins: of the calibration.
@@ -45,11 +46,12 @@ class ClickThroughRate(Recommender):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         clip: float | None = None,
+        categories: dict[str, CategoryPlace] | None = None,
         metrics: tuple[MetricName, ...] = ("hr", "ndcg"),
         ks: tuple[int, ...] = (1, 5, 10),
         bins: int = 20,
     ) -> None:
-        super().__init__(backbone, lr, weight_decay, clip)
+        super().__init__(backbone, lr, weight_decay, clip, categories)
         if not ks or min(ks) < 1 or bins < 1:
             raise UserError(f"model.init_args: ks is {list(ks)} and bins {bins}; all must be at least 1")
         self.metrics, self.ks, self.bins = tuple(metrics), tuple(ks), bins
@@ -131,6 +133,14 @@ class ClickThroughRate(Recommender):
         }
         users: dict[str, Any] = {"user": ids.take(pa.array(torch.unique(of).cpu().numpy()))}
         return cases, users | {f"{name}/{self.group}": value.cpu().numpy() for name, value in values.items()}
+
+    def more(self, data: RecommenderData) -> dict[str, Any]:
+        """Return the bins of the calibration, and the share of test rows whose value training does not have."""
+        assert isinstance(data, ClickThroughData)
+        assert self.calibration is not None
+        filled = self.calibration.rows > 0
+        bins = {name: column[filled].tolist() for name, column in self.calibration._asdict().items()}
+        return {"calibration": bins, "unknown": data.unknown(TEST)}
 
     def on_validation_epoch_start(self) -> None:
         self._start()

@@ -1,7 +1,7 @@
 """stub until merged"""
 
-from lightning_vq.sources.feed import Feed, feed_of
 from lightning_vq.data.schema import Schema
+from lightning_vq.sources.feed import Feed, feed_of
 
 
 def click_source(name: str, root: str | None) -> tuple[Feed, Schema]:
