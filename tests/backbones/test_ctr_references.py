@@ -235,7 +235,7 @@ def test_dcn(facts: Facts, layers: int) -> None:
 @pytest.mark.parametrize("kind", ["all", "each", "interaction"])
 def test_fibinet(facts: Facts, kind: str) -> None:
     gradients = agrees(FiBiNET(DIM, kind, 2, (6, 5)), facts, fibinet(kind), seed=9)  # type: ignore[arg-type]
-    assert gradients["squeezed.weight"].any()  # SENET lets something through
+    assert gradients["squeezed.weight"].any()  # the seed is one of those at which SENET lets something through
 
 
 def test_fibinet_starts_with_no_field_shut_out() -> None:
