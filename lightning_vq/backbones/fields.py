@@ -102,6 +102,11 @@ def _mean(look: Lookup, table: str, ids: Tensor) -> Tensor:
     return sums / there.sum(1, keepdim=True).clamp_min(1)
 
 
+def pair_products(vectors: Tensor) -> Tensor:
+    """Return the sum (B,) of the inner products of all pairs of fields, from their vectors (B, F, D) in O(F D)."""
+    return 0.5 * (vectors.sum(1).square().sum(1) - vectors.square().sum((1, 2)))
+
+
 class Perceptron(nn.Module):
     """Linear layers, each followed by ReLU and dropout.
 
