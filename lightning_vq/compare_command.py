@@ -89,7 +89,8 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
 def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     """Return a metric by groups of users and of held-out items, as the first run's training counted them.
 
-    Groups without a case are left out.
+    Groups without a case are left out; what training does not have is cold. Lists that are not users' (impressions)
+    are in no group.
 
     Raises:
         UserError: the first run's vocabulary is not there or not of its test, or items have no such metric.
@@ -100,9 +101,12 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     for of, ids in (("users", first.users["user"]), ("items", first.cases["item"])):
         vocabulary = read_vocabulary(first.folder, of.removesuffix("s"))
         at = positions(ids, vocabulary.ids.cast(ids.type))
-        if (at < 0).any():
+        every_item_known = protocol == "full" or protocol.startswith("uni")
+        if (at < 0).any() and every_item_known:
             raise UserError(f"{first.folder}: vocab/{of.removesuffix('s')}.parquet is not that of its test")
-        groups = frequency_groups(vocabulary.counts)[at]
+        if (at < 0).all():
+            continue
+        groups = np.where(at < 0, GROUPS.index("cold"), frequency_groups(vocabulary.counts)[at])
         users = np.arange(size) if of == "users" else first.case_users()
         counted = np.bincount(groups, minlength=len(GROUPS))
         kept = np.flatnonzero(counted)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from lightning_vq.data.base import RecommenderData, digest
@@ -145,6 +146,21 @@ class ClickThroughData(RecommenderData):
     def group_ids(self) -> pa.Array | None:
         """Return the original ids of the groups."""
         return self._ready()[0].group_ids
+
+    def items(self, places: torch.Tensor) -> pa.Array:
+        """Return what test rows (P,) are of, as text: their value of `item`, or else their place in the table.
+
+        A value that training does not have is told by its place too.
+        """
+        encoded, schema = self._ready()
+        test = encoded.samples[TEST]
+        told = pa.array(test.cases[places].numpy()).cast(pa.string())
+        if "item" not in schema.categorical:
+            return told
+        known = encoded.vocabularies["item"].cast(pa.string())
+        rows = test.fields[places, schema.categorical.index("item")].numpy()
+        strange = pc.binary_join_element_wise("unknown, row", told, " ")
+        return pc.coalesce(known.take(pa.array(rows, mask=rows >= len(known))), strange)
 
     def unknown(self, part: int) -> dict[str, float]:
         """Return the share of a part's rows whose value training does not have, by categorical field."""

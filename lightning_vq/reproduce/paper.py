@@ -14,7 +14,7 @@ from lightning_vq.sources.named import data_root, named_source
 
 FOLDER = Path("conf/papers")
 SECONDS = ("seconds_per_epoch", "test_seconds")
-COLUMN = r"test/(hr|recall|ndcg|mrr|map|coverage|popularity)@\d+/(full|uni\d+)|" + "|".join(SECONDS)
+COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+)|" + "|".join(SECONDS)
 
 
 @dataclass
@@ -115,7 +115,8 @@ class Paper:
     def grouped(self) -> str | None:
         """Return the metric that is told by groups: the first column that a user has a value of."""
         metrics = (name.removeprefix("test/") for name in self.columns.values() if name.startswith("test/"))
-        return next((name for name in metrics if not name.startswith(("coverage", "popularity"))), None)
+        told = (name for name in metrics if re.fullmatch(r"(hr|ndcg|mrr)@\d+/\w+", name))
+        return next(told, None)
 
     def check(self) -> None:
         """Refuse what no parser can.
