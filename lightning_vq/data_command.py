@@ -8,6 +8,7 @@ import yaml
 
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
+from lightning_vq.sources.clicks import CLICKS, click_source, tally
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import format_of, is_folder, read_folder
 from lightning_vq.sources.interactions import Interactions, core
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> None:
         "list": "every named source, and whether it is on disk",
         "info": "its licence, and its counts before and after filtering",
         "download": "fetch a source from its official address",
-        "verify": "read a source and compare its counts with the published ones",
+        "verify": "read a source and compare its counts with the published or expected ones",
     }
     for verb, text in helps.items():
         one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
@@ -61,6 +62,21 @@ def main(arguments: list[str]) -> None:
         _verify(named_source(options.name), options.root)
 
 
+def _counted(name: str, root: str | None) -> list[str]:
+    """Return what there is to tell of a source's samples for click-through rate."""
+    feed, schema = click_source(name, root)
+    found, split = tally(feed, schema)
+    share = f"{found.clicks / found.samples:.2%}"
+    lines = [f"samples   {found.samples:,}, {found.clicks:,} of them clicked ({share})", f"fields    {found.fields}"]
+    if schema.numeric:
+        lines.append(f"numbers   {', '.join(schema.numeric)}")
+    if schema.sequence:
+        lines.append("sequences " + ", ".join(f"{name} (of {vocab})" for name, vocab in schema.sequence.items()))
+    if split:
+        lines.append("split     " + ", ".join(f"{part} {split.get(part, 0):,}" for part in ("train", "dev", "test")))
+    return lines
+
+
 def _counts(raw: Interactions) -> tuple[int, int, int]:
     return len(raw.users), len(np.unique(raw.users)), len(np.unique(raw.items))
 
@@ -71,11 +87,11 @@ def _told(counts: tuple[int, int, int]) -> str:
 
 
 def _list(root: str | None) -> None:
-    print(f"{'planted':16} embedded          interactions from a known category tree")
+    print(f"{'planted':17} {'embedded':17} interactions and clicks from a known category tree")
     for source in SOURCES:
         missing = "to be downloaded" if source.remotes else "to be put there"
-        there = "on disk" if (data_root(root) / source.name).is_dir() else missing
-        print(f"{source.name:16} {there:17} {source.about}")
+        there = "on disk" if source.folder(root).is_dir() else missing
+        print(f"{source.name:17} {there:17} {source.about}")
     print(
         f"Root: {data_root(root)}. A file of your own (.csv, .tsv, .parquet) is a source too, and so is a folder of "
         "ReChorus, RecBole or LightGCN."
@@ -85,7 +101,7 @@ def _list(root: str | None) -> None:
 def _info(options: argparse.Namespace) -> None:
     name, root, least_user, least_item = options.name, options.root, options.min_user, options.min_item
     if name == "planted":
-        raw, lines = planted_interactions(PlantedOptions()), ["about     interactions from a known category tree"]
+        raw, lines = planted_interactions(PlantedOptions()), ["about     interactions and clicks from a known tree"]
     elif name.endswith(SUFFIXES):
         raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
         lines = [f"file      {name}"]
@@ -94,17 +110,29 @@ def _info(options: argparse.Namespace) -> None:
         lines = [f"folder    {name} ({format_of(Path(name)).name})"]
     else:
         source = named_source(name)
-        folder = data_root(root) / source.name
+        folder = source.folder(root)
         lines = [f"about     {source.about}", f"licence   {source.licence}"]
         lines += [f"from      {remote.url}" for remote in source.remotes]
         if not folder.is_dir():
             lines.append(f"lies in   nowhere yet: {source.how}")
-            lines.append(f"published {_told(source.counts)}")
+            lines += [f"published {_told(source.counts)}"] if source.counts else []
+            lines += [f"expected  {CLICKS[name].expected.told}"] if name in CLICKS else []
             print("\n".join(lines))
             return
         lines.append(f"lies in   {folder}")
+        if source.counts is None:
+            if (least_user, least_item) != (1, 1):
+                raise UserError(f"--min-user and --min-item are of interactions; {name} has samples only")
+            print("\n".join(lines + _counted(name, root)))
+            return
         raw = source.read(folder)
     print("\n".join(lines))
+    _info_of(raw, least_user, least_item)
+    if name == "planted" or name in CLICKS:
+        print("\n".join(_counted(name, root)))
+
+
+def _info_of(raw: Interactions, least_user: int, least_item: int) -> None:
     before = _counts(raw)
     kept = core(raw, least_user, least_item)
     after = _counts(kept)
@@ -126,10 +154,16 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _verify(source: Source, root: str | None) -> None:
-    folder = data_root(root) / source.name
+    folder = source.folder(root)
     if not folder.is_dir():
         raise UserError(f"{source.name} is not on disk at {folder}: {source.how}")
-    found = _counts(source.read(folder))
-    if found != source.counts:
-        raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")
-    print(f"{source.name}: {_told(found)}, as published")
+    if source.counts is not None:
+        found = _counts(source.read(folder))
+        if found != source.counts:
+            raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")
+        print(f"{source.name}: {_told(found)}, as published")
+    if source.name in CLICKS:
+        expected, (clicks, _) = CLICKS[source.name].expected, tally(*click_source(source.name, root))
+        if clicks != expected:
+            raise UserError(f"{folder}: {clicks.told}; expected are {expected.told}")
+        print(f"{source.name}: {clicks.told}, as expected")

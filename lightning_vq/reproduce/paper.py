@@ -10,7 +10,7 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.messages import SettingsParser
 from lightning_vq.runs import read_yaml
 from lightning_vq.sources.folders import is_path
-from lightning_vq.sources.named import data_root, named_source
+from lightning_vq.sources.named import named_source
 
 FOLDER = Path("conf/papers")
 SECONDS = ("seconds_per_epoch", "test_seconds")
@@ -78,7 +78,7 @@ class Row:
         if is_path(self.source):
             return None if Path(self.source).exists() else f"put it at {self.source}"
         source = named_source(self.source)
-        if (data_root(root) / source.name).is_dir():
+        if source.folder(root).is_dir():
             return None
         return source.how
 

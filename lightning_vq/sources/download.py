@@ -21,6 +21,7 @@ class Remote(NamedTuple):
 
     url: str
     md5: str | None = None  # where the publisher gives one
+    sha256: str | None = None  # likewise
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ def _beside(folder: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _fetch(remote: Remote, target: Path) -> None:
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.sha256() if remote.sha256 else hashlib.md5(usedforsecurity=False)
     request = urllib.request.Request(remote.url, headers={"User-Agent": "lightning_vq"})
     with urllib.request.urlopen(request, timeout=30) as response, target.open("wb") as file:
         size = int(response.headers.get("Content-Length") or 0)
@@ -95,5 +96,6 @@ def _fetch(remote: Remote, target: Path) -> None:
                 bar.update(len(chunk))
     if size and target.stat().st_size != size:
         raise UserError(f"{remote.url}: broke off after {target.stat().st_size} of {size} bytes; try again")
-    if remote.md5 and digest.hexdigest() != remote.md5:
-        raise UserError(f"{remote.url}: checksum {digest.hexdigest()} is not the published {remote.md5}; not used")
+    published = remote.sha256 or remote.md5
+    if published and digest.hexdigest() != published:
+        raise UserError(f"{remote.url}: checksum {digest.hexdigest()} is not the published {published}; not used")

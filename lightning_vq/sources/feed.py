@@ -3,6 +3,8 @@
 Shapes: E rows of a batch.
 """
 
+import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from lightning_vq.sources.files import SUFFIXES
 
 BATCH = 1 << 20  # rows of Parquet
 BLOCK = 64 << 20  # bytes of text
+BROKEN = (pa.ArrowException, OSError, EOFError, zlib.error)  # what reading a broken file provokes
 
 
 class Part(NamedTuple):
@@ -57,8 +60,11 @@ class Feed(NamedTuple):
 def feed_of(path: Path) -> Feed:
     """Open a file, or a folder of Parquet files of one schema, read in the order of their names.
 
+    Whatever is wrong further on in it (rows that break off or have too few fields, a file of other columns) is a
+    UserError with file and row when the parts are read.
+
     Raises:
-        UserError: there is nothing of a known kind, or the files of a folder have different columns.
+        UserError: there is nothing of a known kind, or its columns cannot be read.
     """
     if path.is_dir():
         files = sorted(path.glob("*.parquet"))
@@ -96,15 +102,16 @@ def _of_parquet(path: Path, files: Sequence[Path]) -> Feed:
     schema = _schema(files[0])
 
     def parts(columns: Sequence[str]) -> Iterator[Part]:
-        for file in files:
+        for file in files:  # all of them before the first row, which may be hours before the last
             _refuse_other(file, _schema(file), files[0], schema, columns)
+        for file in files:
             row = 1
             try:
                 for rows in pyarrow.parquet.ParquetFile(file).iter_batches(BATCH, columns=list(columns)):
                     yield Part(str(file), row, rows)
                     row += len(rows)
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{file}: cannot be read to its end: {str(error).splitlines()[0]}") from None
+            except BROKEN as error:
+                raise UserError(f"{file}: cannot be read beyond row {row - 1}: {_line(error)}") from None
 
     return Feed(str(path), tuple(schema.names), parts)
 
@@ -112,8 +119,8 @@ def _of_parquet(path: Path, files: Sequence[Path]) -> Feed:
 def _schema(file: Path) -> pa.Schema:
     try:
         return pyarrow.parquet.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: is no readable Parquet file: {str(error).splitlines()[0]}") from None
+    except BROKEN as error:
+        raise UserError(f"{file}: is no readable Parquet file: {_line(error)}") from None
 
 
 def _refuse_other(file: Path, found: pa.Schema, other: Path, known: pa.Schema, columns: Sequence[str]) -> None:
@@ -129,14 +136,26 @@ def _of_text(path: Path) -> Feed:
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
 
-    def reader(columns: Sequence[str] | None) -> pyarrow.csv.CSVStreamingReader:
+    def reader(columns: Sequence[str] | None, threads: bool = True) -> pyarrow.csv.CSVStreamingReader:
         names = None if columns is None else list(dict.fromkeys(columns))
         # As written, for a CSV tells no types: "007" is an id, and a column's first block does not speak for the rest.
         converting = pyarrow.csv.ConvertOptions(
             include_columns=names, column_types={name: pa.string() for name in names or ()}
         )
-        reading = pyarrow.csv.ReadOptions(block_size=BLOCK if columns is not None else 1 << 20)
+        block = BLOCK if columns is not None else 1 << 20
+        reading = pyarrow.csv.ReadOptions(use_threads=threads, block_size=block)
         return pyarrow.csv.open_csv(path, reading, parse, converting)
+
+    def refusal(error: Exception, columns: Sequence[str] | None, read: int) -> UserError:
+        try:  # once more, for errors name the row with one thread only
+            for rows in reader(columns, threads=False):
+                del rows
+        except BROKEN as again:
+            error = again
+        told = _line(error)
+        if named := re.search(r"(CSV parse error: )?Row #(\d+): ", told):
+            return UserError(f"{path}, row {named[2]}: {told.replace(named[0], '', 1)}")
+        return UserError(f"{path}: cannot be read beyond row {max(read, _rows_of_gzip(path))}: {told}")
 
     def parts(columns: Sequence[str]) -> Iterator[Part]:
         row = 2
@@ -144,12 +163,28 @@ def _of_text(path: Path) -> Feed:
             for rows in reader(columns):
                 yield Part(str(path), row, rows)
                 row += len(rows)
-        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
-            told = str(error).splitlines()[0]
-            raise UserError(f"{path}: cannot be read beyond row {row - 1}: {told}") from None
+        except BROKEN as error:
+            raise refusal(error, columns, row - 1) from None
 
     try:
         columns = tuple(reader(None).schema.names)
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    except BROKEN as error:
+        raise refusal(error, None, 0) from None
     return Feed(str(path), columns, parts)
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _rows_of_gzip(path: Path) -> int:
+    """Return how many rows of a gzip file are there, header included, before it breaks off."""
+    rows = 0
+    if path.suffix == ".gz":
+        try:
+            with gzip.open(path) as file:
+                while block := file.read1(1 << 20):
+                    rows += block.count(b"\n")
+        except BROKEN:
+            pass
+    return rows

@@ -1,9 +1,7 @@
 """Data sets known by name: what they are, where they come from, how their files become interactions."""
 
-import gzip
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +11,11 @@ import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.download import Remote, download, unpack_whole
-from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table, read_text
+from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
 from lightning_vq.sources.interactions import Interactions
 from lightning_vq.sources.metadata import with_items
-from lightning_vq.sources.rechorus import related
+from lightning_vq.sources.mind import unpack_mind
+from lightning_vq.sources.official import unpack_grocery, unpack_ml_1m, unpack_ml_100k
 from lightning_vq.sources.relations import with_relations
 
 ROOT_VARIABLE = "LIGHTNING_VQ_DATA"
@@ -31,8 +30,13 @@ class Source(NamedTuple):
     remotes: tuple[Remote, ...]  # none where there is no official address
     unpack: Callable[[Path, Path], None]
     read: Callable[[Path], Interactions]
-    counts: tuple[int, int, int]  # interactions, users, items of the data set as published
+    counts: tuple[int, int, int] | None  # interactions, users, items as published; none of what is samples only
     by_hand: str = ""  # what to put into the source's folder, where there are no remotes
+    place: str = ""  # name of its folder, where that is not the source's name
+
+    def folder(self, root: str | None) -> Path:
+        """Return where it lies, or would lie."""
+        return data_root(root) / (self.place or self.name)
 
     @property
     def how(self) -> str:
@@ -64,7 +68,7 @@ def located(source: Source, root: str | None) -> Path:
     Raises:
         UserError: it cannot be downloaded.
     """
-    folder = data_root(root) / source.name
+    folder = source.folder(root)
     if not folder.is_dir():
         _refuse_by_hand(source, folder)
         download(source.name, source.licence, source.remotes, source.unpack, folder)
@@ -73,7 +77,7 @@ def located(source: Source, root: str | None) -> Path:
 
 def from_local_files(source: Source, fetched: Path, root: str | None) -> Path:
     """Make a source's folder from official files that the user fetched herself."""
-    folder = data_root(root) / source.name
+    folder = source.folder(root)
     _refuse_by_hand(source, folder)
     if folder.exists():
         raise UserError(f"{folder} exists already")
@@ -148,68 +152,19 @@ def read_toys(folder: Path) -> Interactions:
     return with_items(read_interactions(path, {"timestamp": "position"}), folder)
 
 
-def _write(path: Path, header: str, rows: Iterable[str]) -> None:
-    with gzip.open(path, "wt", encoding="utf-8") as file:
-        file.write(header + "\n")
-        file.writelines(row + "\n" for row in rows)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
-def unpack_ml_100k(fetched: Path, made: Path) -> None:
-    with zipfile.ZipFile(fetched / "ml-100k.zip") as archive:
-        ratings = archive.read("ml-100k/u.data").decode().splitlines()
-        items = archive.read("ml-100k/u.item").decode("latin-1").splitlines()
-        genres = [line.split("|")[0] for line in archive.read("ml-100k/u.genre").decode().splitlines() if line]
-    _write(made / "interactions.csv.gz", "user,item,rating,timestamp", (line.replace("\t", ",") for line in ratings))
-    rows = (line.split("|") for line in items)
-    _write(
-        made / "items.csv.gz", "item,title,genres",
-        (f"{r[0]},{_quoted(r[1])},{'|'.join(g for g, flag in zip(genres, r[5:]) if flag == '1')}" for r in rows),
-    )  # fmt: skip
-
-
-def unpack_ml_1m(fetched: Path, made: Path) -> None:
-    with zipfile.ZipFile(fetched / "ml-1m.zip") as archive:
-        ratings = archive.read("ml-1m/ratings.dat").decode().splitlines()
-        items = archive.read("ml-1m/movies.dat").decode("latin-1").splitlines()
-    _write(made / "interactions.csv.gz", "user,item,rating,timestamp", (line.replace("::", ",") for line in ratings))
-    rows = (line.split("::") for line in items)
-    _write(made / "items.csv.gz", "item,title,genres", (f"{r[0]},{_quoted(r[1])},{r[2]}" for r in rows))
-
-
-def unpack_grocery(fetched: Path, made: Path) -> None:
-    interactions, negatives = [], []
-    for part in ("train", "dev", "test"):
-        header, *lines = (fetched / f"{part}.csv").read_text().splitlines()
-        names = header.split("\t")
-        for line in lines:
-            row = dict(zip(names, line.split("\t"), strict=True))
-            interactions.append(f"{row['user_id']},{row['item_id']},{row['time']},{part}")
-            if "neg_items" in row:
-                items = row["neg_items"].strip("[]").replace(",", "").split()
-                negatives.append(f"{row['user_id']},{part},{' '.join(items)}")
-    _write(made / "interactions.csv.gz", "user,item,timestamp,split", interactions)
-    if negatives:
-        _write(made / "negatives.csv.gz", "user,split,negatives", negatives)
-    meta = read_text(fetched / "item_meta.csv")
-    ids, relations = related(fetched / "item_meta.csv", meta)
-    pairs = zip(ids.to_pylist(), meta["i_category"].to_pylist())
-    _write(made / "items.csv.gz", "item,category", (f"{item},{category}" for item, category in pairs))
-    triples = (
-        f"{head},{name},{tail}"
-        for name, (rows, tails) in relations.items()
-        for head, tail in zip(ids.take(rows).to_pylist(), tails.to_pylist())
+def no_interactions(folder: Path) -> Interactions:
+    """Stand in where a source has samples only."""
+    raise UserError(
+        f"{folder} holds samples for click-through rate (lightning_vq.data.ClickThroughData), not interactions"
     )
-    _write(made / "relations.csv.gz", "head,relation,tail", triples)
 
 
 def unpack_nothing(fetched: Path, made: Path) -> None:
     """Stand in where there is nothing to fetch."""
 
 
+_MIND = "https://huggingface.co/datasets/Recommenders/MIND/resolve/main/MINDsmall_"
+_MIND_LICENCE = "Microsoft Research License Terms, to be accepted at msnews.github.io: research, no redistribution"
 _GROCERY = "https://raw.githubusercontent.com/THUwangcy/ReChorus/master/data/Grocery_and_Gourmet_Food/"
 
 SOURCES = (
@@ -238,5 +193,30 @@ SOURCES = (
         "the 5-core reviews are at snap.stanford.edu/data/amazon/productGraph/categoryFiles, but this numbering of "
         "users and items has no official address. Put there interactions.csv.gz (user,item,position: the place in "
         "the user's history) and, for attributes, items.csv.gz (item,attributes: ids with blanks between them)",
+    ),
+    Source(
+        "frappe", "Frappe: whether a user opens an app in a context of ten fields; validation and test parts",
+        "no data licence was published (L. Baltrunas)",
+        (), unpack_nothing, no_interactions, None,
+        "the public split is Frappe_x1.zip of huggingface.co/datasets/reczoo/Frappe_x1. Put there interactions.csv.gz "
+        "(label,f0,...,f9,split) with its validation and test parts", "frappe-ctr-libfm",
+    ),
+    Source(
+        "mind-small", "MIND-small: which news 94,057 users of Microsoft News clicked, by impression, 2019",
+        _MIND_LICENCE,
+        (
+            Remote(
+                _MIND + "train.zip", sha256="6ef97a271580b98ccfc4301ada55cc639423cb0576a78b8dcfcf74a4dbcc3194"
+            ),
+            Remote(_MIND + "dev.zip", sha256="d6ce515dcaa6b6d47ddf0a326eebc8a31b84735ae410285c9882ca2a06eec669"),
+        ),
+        unpack_mind, no_interactions, None,
+    ),
+    Source(
+        "mind-small-sample", "MIND-small: 5,000 impressions of its train file, to try a pipeline on",
+        _MIND_LICENCE,
+        (), unpack_nothing, no_interactions, None,
+        "it was drawn from mind-small. Put there interactions.csv.gz (impression,user,item,label,timestamp) and "
+        "history.csv.gz (impression,user,history: ids with blanks between them)",
     ),
 )  # fmt: skip

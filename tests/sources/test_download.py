@@ -154,9 +154,12 @@ def test_what_lies_there_is_not_fetched_again(tmp_path: Path, server: Server) ->
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-def test_wrong_checksum(tmp_path: Path, server: Server) -> None:
-    message = refusal(served("ml-100k", server, "0" * 32), tmp_path)
-    assert f"checksum {hashlib.md5(ML_100K).hexdigest()} is not the published {'0' * 32}" in message
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_wrong_checksum(tmp_path: Path, server: Server, kind: str) -> None:
+    source = served("ml-100k", server)
+    remote = source.remotes[0]._replace(**{kind: "0" * 32})
+    told = f"checksum {hashlib.new(kind, ML_100K).hexdigest()} is not the published {'0' * 32}"
+    assert told in refusal(source._replace(remotes=(remote,)), tmp_path)
 
 
 @pytest.mark.parametrize(("manner", "expected"), [("short", "broke off after"), ("chunks", "cannot be fetched")])

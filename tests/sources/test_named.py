@@ -29,13 +29,14 @@ def ml_1m() -> Interactions:
     return read_movielens(on_disk("ml-1m"))
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+@pytest.mark.parametrize("source", [one for one in SOURCES if one.counts], ids=lambda source: source.name)
 def test_published_counts(source: Source, capsys: pytest.CaptureFixture[str]) -> None:
     on_disk(source.name)
     data_command.main(["verify", source.name])
+    assert source.counts is not None
     interactions, users, items = source.counts
     told = f"{source.name}: {interactions:,} interactions, {users:,} users, {items:,} items, as published\n"
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out.startswith(told)
 
 
 def test_grocery_comes_with_its_split() -> None:
@@ -109,11 +110,14 @@ def test_info_after_filtering(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_list_names_every_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "ml-1m").mkdir()
+    for name in ("ml-1m", "frappe-ctr-libfm"):
+        (tmp_path / name).mkdir()
     data_command.main(["list", "--root", str(tmp_path)])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "embedded" in lines["planted"]
     assert "on disk" in lines["ml-1m"]
+    assert "on disk" in lines["frappe"]  # in a folder of another name
+    assert "to be downloaded" in lines["mind-small"]
     assert "to be downloaded" in lines["ml-100k"]
     assert "to be put there" in lines["amazon-toys"]
     assert f"Root: {tmp_path}." in lines["Root:"]
