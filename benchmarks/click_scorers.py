@@ -15,10 +15,10 @@ from torch import Tensor
 
 from lightning_vq.click_metrics import auc, clicked_ranks, grouped_auc
 from lightning_vq.data import ClickThroughData
-from lightning_vq.data.schema import Schema
 from lightning_vq.data.splits import TEST, TRAIN
 from lightning_vq.metrics import user_metrics
 from lightning_vq.runs import read_json, read_yaml
+from lightning_vq.sources.schema import Schema
 
 PRIOR, SEEDS = 10, 5
 KS = (1, 5, 10)

@@ -32,9 +32,9 @@ from lightning_vq.backbones.ctr.masknet import MaskNet
 from lightning_vq.backbones.fields import FieldBackbone
 from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.data import ClickThroughData
-from lightning_vq.data.schema import Schema
 from lightning_vq.modules import ClickThroughRate
 from lightning_vq.quantizers import Cascaded
+from lightning_vq.sources.schema import Schema
 
 BATCH, HIDDEN, DIM = 5000, (400, 400, 400), 64
 SIZES = (1000, 10)

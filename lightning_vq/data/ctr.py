@@ -11,17 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from lightning_vq.data.base import RecommenderData, digest
+from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.encoding import Encoded, encode
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.samplers import SampleSampler
-from lightning_vq.data.schema import Schema
 from lightning_vq.data.shares import Kind, Split
 from lightning_vq.data.splits import DEV, TEST, TRAIN
 from lightning_vq.errors import UserError
 from lightning_vq.sources.clicks import click_source
 from lightning_vq.sources.feed import Feed, feed_of
 from lightning_vq.sources.folders import is_path
+from lightning_vq.sources.interactions import Metadata
+from lightning_vq.sources.metadata import read_metadata
+from lightning_vq.sources.named import named_source
+from lightning_vq.sources.planted import PlantedOptions
+from lightning_vq.sources.planted_clicks import planted_clicks
+from lightning_vq.sources.schema import Schema
 from lightning_vq.types import Facts, Samples, cut
 from lightning_vq.vocabulary import Vocabulary
 
@@ -46,6 +51,8 @@ class ClickThroughData(RecommenderData):
         batch_size: rows of a mini-batch, on each rank (B).
         eval_batch_size: rows that are scored at a time.
         seed: of training order; None takes that of seed_everything.
+        planted: what the planted world looks like.
+        planted_samples: rows of it.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class ClickThroughData(RecommenderData):
         batch_size: int = 5000,
         eval_batch_size: int = 20_000,
         seed: int | None = None,
+        planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
+        planted_samples: int = 100_000,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -83,6 +92,7 @@ class ClickThroughData(RecommenderData):
         self.split, self.ratio, self.split_seed = split, ratio, split_seed
         self.memory, self.folder = memory, folder
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.planted, self.planted_samples = planted, planted_samples
         self.encoded: Encoded | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -93,8 +103,15 @@ class ClickThroughData(RecommenderData):
         if is_path(self.source):
             assert self.schema is not None
             return feed_of(Path(self.source)), self.schema
-        feed, schema = click_source(self.source, self.root)
+        if self.source == "planted":
+            feed, schema = planted_clicks(self.planted, self.planted_samples)
+        else:
+            feed, schema = click_source(self.source, self.root)
         return feed, self.schema or schema
+
+    def prepare_data(self) -> None:
+        if self.source != "planted" and not is_path(self.source):
+            click_source(self.source, self.root)  # downloads on one process only
 
     def setup(self, stage: str | None = None) -> None:
         if self.encoded is not None:
@@ -110,19 +127,34 @@ class ClickThroughData(RecommenderData):
 
     def facts(self) -> Facts:
         encoded, schema = self._ready()
+        categories = {vocab: category_rows(known) for vocab, known in self._metadata().items()}
+        names = {f"{vocab}_category": names for vocab, (names, _) in categories.items()}
+        ids = {vocab: ids.to_pylist() for vocab, ids in encoded.vocabularies.items()} | names
         return Facts(
-            rows={vocab: len(ids) for vocab, ids in encoded.vocabularies.items()},
+            rows={vocab: len(of) for vocab, of in ids.items()},
             counts={vocab: torch.from_numpy(count) for vocab, count in encoded.counts.items()},
-            ids={vocab: digest(ids.to_pylist()) for vocab, ids in encoded.vocabularies.items()},
+            ids={vocab: digest(of) for vocab, of in ids.items()},
             provides=("features",),
             fields=schema.fields(),
             sequences=dict(schema.sequence),
             numbers=tuple(schema.standardised),
+            categories={vocab: rows for vocab, (_, rows) in categories.items()},
         )
 
     def vocabularies(self) -> dict[str, Vocabulary]:
         encoded, _ = self._ready()
-        return {name: Vocabulary(ids, encoded.counts[name], None) for name, ids in encoded.vocabularies.items()}
+        return {
+            name: Vocabulary(ids, encoded.counts[name], self._metadata().get(name))
+            for name, ids in encoded.vocabularies.items()
+        }
+
+    def _metadata(self) -> dict[str, Metadata]:
+        """Return what a named source knows of its items."""
+        if self.source == "planted" or is_path(self.source):
+            return {}
+        path = named_source(self.source).folder(self.root) / "items.csv.gz"
+        known = read_metadata(path, self._ready()[0].vocabularies["item"]) if path.is_file() else None
+        return {} if known is None else {"item": known}
 
     def told(self, needs: frozenset[str]) -> str:
         encoded, schema = self._ready()

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from lightning_vq.data.columns import PARTS, Ids, labels, numbers, parts_of, sequences
 from lightning_vq.data.numeric import Numeric
-from lightning_vq.data.schema import Schema
 from lightning_vq.data.shares import Split, divided
 from lightning_vq.data.splits import TRAIN
 from lightning_vq.errors import UserError
 from lightning_vq.sources.feed import Feed
 from lightning_vq.sources.interactions import Array
+from lightning_vq.sources.schema import Schema
 from lightning_vq.types import Samples
 
 ROWS = 1 << 20  # that are in memory at a time

@@ -9,9 +9,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from lightning_vq.data.schema import Schema
 from lightning_vq.data.splits import TRAIN
 from lightning_vq.sources.interactions import Array
+from lightning_vq.sources.schema import Schema
 
 SAMPLED = 1 << 20  # training values, evenly spaced, that buckets are cut by
 
