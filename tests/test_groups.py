@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from one_held_out import hit_ratio, ndcg
 
 from lightning_vq.errors import UserError
 from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
-from tests.one_held_out import hit_ratio, ndcg
 
 
 @given(st.lists(st.integers(0, 12), max_size=60))

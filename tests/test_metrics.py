@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from one_held_out import hit_ratio, ndcg
 
 from lightning_vq.metrics import (
     Ranks,
@@ -13,7 +14,6 @@ from lightning_vq.metrics import (
     rank_of_first,
     user_metrics,
 )
-from tests.one_held_out import hit_ratio, ndcg
 
 
 def test_worked_by_hand() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import refused
 
 from lightning_vq.sweep.settings import read_settings
 from lightning_vq.sweep.space import read_space
@@ -71,7 +72,19 @@ def test_python(code: str) -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "yaml"])
+YAML = [text for kind, text in BLOCKS if kind == "yaml"]
+
+
+@pytest.mark.parametrize("text", [text for text in YAML if text.startswith("data:")])
+def test_yaml_is_data(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "told.yaml").write_text(text)
+    said = refused(monkeypatch, capfd, "fit", "--config", "conf/dcn.yaml", "--config", str(tmp_path / "told.yaml"))
+    assert "no file at clicks.parquet" in said
+
+
+@pytest.mark.parametrize("text", [text for text in YAML if not text.startswith("data:")])
 def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
     (tmp_path / "told.yaml").write_text(text)
     settings, _, _ = read_settings(["--config", str(tmp_path / "told.yaml")])

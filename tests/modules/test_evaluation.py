@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from one_held_out import hit_ratio, ndcg
 from small import cascaded, data, trained
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
@@ -15,7 +16,6 @@ from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.errors import UserError
 from lightning_vq.modules import CollaborativeFiltering
 from lightning_vq.trainer import Trainer
-from tests.one_held_out import hit_ratio, ndcg
 
 needs_data = pytest.mark.skipif("LIGHTNING_VQ_DATA" not in os.environ, reason="real data: set LIGHTNING_VQ_DATA")
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from refusal import refusal_of
 
 from lightning_vq.errors import UserError
 from lightning_vq.sources import feed
 from lightning_vq.sources.feed import Feed, feed_of, feed_of_table
-from tests.refusal import refusal_of
 
 ROWS = 5000
 TEXT = pa.table(

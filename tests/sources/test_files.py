@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from refusal import refusal_of
 
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import read_interactions
-from tests.refusal import refusal_of
 
 ROWS = ["user,item,rating,timestamp", "ann,x,5,100", "bob,y,3,102", "ann,z,1,101"]
 

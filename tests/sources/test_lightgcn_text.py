@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusal import refusal_of
 
 from lightning_vq.data import CollaborativeData
 from lightning_vq.errors import UserError
 from lightning_vq.sources.folders import read_folder
-from tests.refusal import refusal_of
 
 # User 0 has five training items, 1 has four, 2 none, 3 stands only in test, 4 has six.
 TRAIN = "0 10 11 12 13 14\n1 10 11 12 15 \n2\n4 10 11 12 13 14 15\n"

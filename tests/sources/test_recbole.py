@@ -4,11 +4,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from refusal import refusal_of
 
 from lightning_vq.data import CollaborativeData
 from lightning_vq.sources.folders import read_folder
 from lightning_vq.sources.interactions import Metadata
-from tests.refusal import refusal_of
 
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ROWS = ["a\tx\t5\t100", "a\ty\t3\t101", "a\tz\t4\t102", "b\tx\t2\t7.5", "b\tw\t5\t9", "b\ty\t4\t8"]

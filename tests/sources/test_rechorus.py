@@ -4,13 +4,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from refusal import refusal_of
 
 from lightning_vq import data_command
 from lightning_vq.data import CollaborativeData
 from lightning_vq.errors import UserError
 from lightning_vq.sources.folders import read_folder
 from lightning_vq.sources.interactions import Interactions
-from tests.refusal import refusal_of
 
 # Users 1 and 2 (rows 0 and 1); items 10, 11, 12, 13, 14 (rows 0 to 4); 77 only stands among negatives (row 5).
 TRAIN = "user_id\titem_id\ttime\n1\t10\t100\n1\t11\t101\n2\t10\t100\n2\t12\t105\n"
