@@ -21,10 +21,10 @@ from lightning_vq.errors import UserError
 from lightning_vq.sources.clicks import click_source
 from lightning_vq.sources.feed import Feed, feed_of
 from lightning_vq.sources.folders import is_path
-from lightning_vq.sources.interactions import Metadata
+from lightning_vq.sources.interactions import Array, Metadata
 from lightning_vq.sources.metadata import read_metadata
 from lightning_vq.sources.named import named_source
-from lightning_vq.sources.planted import PlantedOptions
+from lightning_vq.sources.planted import PlantedOptions, make_world
 from lightning_vq.sources.planted_clicks import planted_clicks
 from lightning_vq.sources.schema import Schema
 from lightning_vq.types import Facts, Samples, cut
@@ -149,12 +149,22 @@ class ClickThroughData(RecommenderData):
         }
 
     def _metadata(self) -> dict[str, Metadata]:
-        """Return what a named source knows of its items."""
-        if self.source == "planted" or is_path(self.source):
+        """Return what a named source knows of its items; of planted ones the coarsest level alone."""
+        if self.source == "planted":
+            name, nodes = list(self.truth("item").items())[-1]
+            return {"item": Metadata([None] * len(nodes), [[f"{name} {node}"] for node in nodes])}
+        if is_path(self.source):
             return {}
         path = named_source(self.source).folder(self.root) / "items.csv.gz"
         known = read_metadata(path, self._ready()[0].vocabularies["item"]) if path.is_file() else None
         return {} if known is None else {"item": known}
+
+    def truth(self, vocab: str) -> dict[str, Array]:
+        if self.source != "planted" or vocab != "item":
+            return {}
+        places = [int(name[1:]) for name in self._ready()[0].vocabularies["item"].to_pylist()]  # "i12"
+        world = make_world(self.planted)
+        return world.levels(world.item_leaf[places])
 
     def told(self, needs: frozenset[str]) -> str:
         encoded, schema = self._ready()
