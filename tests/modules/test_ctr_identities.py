@@ -1,0 +1,81 @@
+"""Identities that every click-through rate backbone must satisfy, over all that there are."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+import lightning_vq.backbones.ctr as family
+from lightning_vq.backbones.fields import FieldBackbone
+from lightning_vq.callbacks import QuantizationCallback
+from lightning_vq.data import ClickThroughData
+from lightning_vq.modules import ClickThroughRate, Recommender
+from lightning_vq.quantizers import Cascaded, Quantizer
+from lightning_vq.sources.planted import PlantedOptions
+from lightning_vq.trainer import Trainer
+
+WORLD = PlantedOptions(users=60, items=40, branching=(4, 3))
+FACTORY = partial(Cascaded, codebook_sizes=[5, 2])
+
+
+def discovered() -> list[type[FieldBackbone]]:
+    found = set()
+    for module in pkgutil.iter_modules(family.__path__, family.__name__ + "."):
+        members = vars(importlib.import_module(module.name)).values()
+        found |= {one for one in members if inspect.isclass(one) and issubclass(one, FieldBackbone)}
+    return sorted((kind for kind in found if not inspect.isabstract(kind)), key=lambda kind: kind.__name__)
+
+
+def trained(
+    kind: type[FieldBackbone], quantizers: dict[str, Callable[[int, int], Quantizer]], omega_q: float = 1.0
+) -> tuple[ClickThroughRate, ClickThroughData, Trainer]:
+    """Return a module after an epoch of three fields, a number and a sequence, from seed 0."""
+    seed_everything(0, verbose=False)
+    module = ClickThroughRate(kind(dim=8), lr=1e-2, weight_decay=1e-4)
+    data = ClickThroughData(planted=WORLD, planted_samples=600, batch_size=200)
+    trainer = Trainer(
+        max_epochs=1, logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        num_sanity_val_steps=0, accelerator="cpu", callbacks=[QuantizationCallback(quantizers, omega_q)],
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return module.eval(), data, trainer
+
+
+@torch.no_grad()
+def logits(module: Recommender, data: ClickThroughData) -> torch.Tensor:
+    [batch] = data.test_dataloader()
+    scores: torch.Tensor = module.backbone(module.lookup(), batch).scores
+    return scores
+
+
+@pytest.mark.parametrize("kind", discovered())
+def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[FieldBackbone]) -> None:
+    base, _, _ = trained(kind, {})
+    factory = partial(FACTORY, alpha=0.0)
+    quantized, _, _ = trained(kind, {"user": factory, "item": factory, "device": factory}, omega_q=0.0)
+    assert set(quantized.quantizers) == {name for name, spec in base.specs.items() if spec.quantizable}
+    ours = quantized.state_dict()
+    for name, value in base.state_dict().items():
+        assert torch.equal(value, ours[name]), name
+
+
+@pytest.mark.parametrize("kind", discovered())
+def test_a_changed_codebook_changes_logits_and_a_checkpoint_keeps_them(
+    kind: type[FieldBackbone], tmp_path: Path
+) -> None:
+    module, data, trainer = trained(kind, {"item": FACTORY})
+    before = logits(module, data)
+    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    again = Recommender.load_from_checkpoint(tmp_path / "whole.ckpt")
+    assert isinstance(again, ClickThroughRate)
+    assert torch.equal(logits(again, data), before)
+    with torch.no_grad():
+        for parameter in module.quantizers["item"].parameters():
+            parameter.add_(1.0)
+    assert not torch.equal(logits(module, data), before)
