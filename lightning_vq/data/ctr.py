@@ -69,13 +69,7 @@ class ClickThroughData(RecommenderData):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         if schema is not None:
             schema.check()
-            needed = {
-                "given": ("split", schema.split),
-                "time": ("timestamp", schema.timestamp),
-                "group": ("group", schema.group),
-            }
-            if split in needed and needed[split][1] is None:
-                raise UserError(f"data.init_args.split is {split!r}, but schema.{needed[split][0]} names no column")
+            schema.columns(split)
         elif is_path(source):
             raise UserError(f"data.init_args.schema is missing: it tells what the columns of {source} are")
         self.source, self.root, self.schema = source, root, schema
