@@ -97,7 +97,14 @@ class ClickThroughData(RecommenderData):
         if self.memory == "disk":
             self._temporary = tempfile.TemporaryDirectory(prefix="lightning_vq-", dir=self.folder)
         made = None if self._temporary is None else Path(self._temporary.name)
-        self.encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+        encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+        for part, word in ((TRAIN, "train"), (DEV, "dev")):  # test rows to be predicted may have none that is true
+            labels = encoded.samples[part].labels
+            if labels.min() == labels.max():
+                raise UserError(
+                    f"{feed.where}: all {len(labels):,} rows of the {word} part have the label {labels[0]:g}"
+                )
+        self.encoded = encoded
 
     # -- what a model must know --------------------------------------------------------------------------------------
 
