@@ -21,6 +21,7 @@ class HeldOut(NamedTuple):
 
     folder: Path
     monitor: str  # as "val/ndcg@10/full"
+    samples: bool  # it is of a table of samples, whose rows are ranked: their numbers there stand for items
     users: pa.Table  # (U) by rising user: user (as text), "<metric>@<k>/<protocol>"
     cases: pa.Table  # (P) by rising user and item: user, item (as text), "rank/<protocol>"
 
@@ -54,7 +55,11 @@ def read_held_out(folder: Path) -> HeldOut:
             f"{folder} has not finished (its state is {summary['state']!r}); "
             f"to go on with it: python -m lightning_vq fit --run {folder}"
         )
-    users, cases = _read(folder, "test_users.parquet", "user"), _read(folder, "test_cases.parquet", "user", "item")
+    users, cases = _read(folder, "test_users.parquet"), _read(folder, "test_cases.parquet")
+    samples = "row" in cases.column_names
+    if samples:
+        cases = cases.rename_columns(["item" if name == "row" else name for name in cases.column_names])
+    users, cases = _keyed(folder, "test_users", users, "user"), _keyed(folder, "test_cases", cases, "user", "item")
     if len(pc.unique(users["user"])) != len(users) or not pc.unique(cases["user"]).equals(pc.unique(users["user"])):
         raise UserError(
             f"{folder}: test_users.parquet has not one row for each user of test_cases.parquet; {_anew(folder)}"
@@ -62,21 +67,27 @@ def read_held_out(folder: Path) -> HeldOut:
     for protocol in {name.partition("/")[2] for name in users.column_names if "@" in name}:
         if f"rank/{protocol}" not in cases.column_names:
             raise UserError(f"{folder}: test_cases.parquet has no column 'rank/{protocol}'; {_anew(folder)}")
-    return HeldOut(folder, summary["monitor"], users, cases)
+    return HeldOut(folder, summary["monitor"], samples, users, cases)
 
 
 def _anew(folder: Path) -> str:
     return f"both are written by: python -m lightning_vq test --run {folder}"
 
 
-def _read(folder: Path, name: str, *keys: str) -> pa.Table:
+def _read(folder: Path, name: str) -> pa.Table:
     path = folder / name
     if not path.is_file():
         raise UserError(f"{folder} has no {name}: another version of lightning_vq tested it; {_anew(folder)}")
     table = read_parquet(path)
+    if not table.column_names:
+        raise UserError(f"{folder} ranked nothing in its test, for data.init_args.schema.group names no column")
+    return table
+
+
+def _keyed(folder: Path, name: str, table: pa.Table, *keys: str) -> pa.Table:
     for key in keys:
         if key not in table.column_names:
-            raise UserError(f"{path} has no column {key!r}; {_anew(folder)}")
+            raise UserError(f"{folder / name}.parquet has no column {key!r}; {_anew(folder)}")
         table = table.set_column(table.column_names.index(key), key, table[key].cast(pa.string()))
     return table.sort_by([(key, "ascending") for key in keys])
 

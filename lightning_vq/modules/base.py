@@ -89,7 +89,7 @@ class Recommender(LightningModule, ABC):
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the last test in original ids.
 
-        The first has user, item and `rank/<protocol>` of every held-out case, the second user and
+        The first has user, item (or row) and `rank/<protocol>` of every held-out case, the second user and
         `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
         """
 

@@ -129,7 +129,7 @@ class ClickThroughRate(Recommender):
         (places, of, ranks), values = self.group_values()
         cases = {
             "user": ids.take(pa.array(of.cpu().numpy())),
-            "item": pa.array(self.results[0][places].cpu().numpy()),
+            "row": pa.array(self.results[0][places].cpu().numpy()),
             f"rank/{self.group}": ranks.cpu().numpy(),
         }
         users: dict[str, Any] = {"user": ids.take(pa.array(torch.unique(of).cpu().numpy()))}
