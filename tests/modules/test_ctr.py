@@ -115,8 +115,8 @@ def test_metrics_by_group_are_those_of_its_rows(path: Path, learned: tuple[Click
     assert by_user["user"].to_pylist() == [names[user] for user in gains]
     assert by_user["ndcg@5/user"].tolist() == pytest.approx(list(gains.values()), abs=1e-6)
     clicked = dict(zip(test.cases.tolist(), zip(users.tolist(), test.labels.tolist())))
-    assert len(cases["item"]) == int(test.labels.sum())
-    for case, user in zip(cases["item"].to_pylist(), cases["user"].to_pylist()):
+    assert len(cases["row"]) == int(test.labels.sum())
+    for case, user in zip(cases["row"].to_pylist(), cases["user"].to_pylist()):
         assert (names[clicked[case][0]], clicked[case][1]) == (user, 1)
 
 
