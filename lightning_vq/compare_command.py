@@ -17,7 +17,7 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw_comparison
 from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
 from lightning_vq.held_out import HeldOut, positions, read_held_out, refuse_different
-from lightning_vq.vocabulary import read_vocabulary
+from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
 
 class Family(NamedTuple):
@@ -79,7 +79,8 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
         raise UserError(
             f"{folders[0]} and {folders[-1]} have no metric in common: see their metrics, ks, eval_protocols"
         )
-    chosen = metric or runs[0].monitor.removeprefix("val/")
+    monitor = runs[0].monitor.removeprefix("val/")
+    chosen = metric or (monitor if "@" in monitor else metrics[-1])  # an AUC is of all rows, and no user has one
     if chosen not in metrics:
         raise UserError(f"--metric={chosen} is not a test metric of all these runs{nearest(chosen, metrics)}")
     whole = Family([("all", "", name, len(runs[0].users)) for name in metrics], [run.values(metrics) for run in runs])
@@ -89,8 +90,8 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
 def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     """Return a metric by groups of users and of held-out items, as the first run's training counted them.
 
-    Groups without a case are left out; what training does not have is cold. Lists that are not users' (impressions)
-    are in no group.
+    Groups without a case are left out. Of a table of samples users are what its column of groups holds and items those
+    of its column `item`, where they have a vocabulary; one that training did not see is among the cold.
 
     Raises:
         UserError: the first run's vocabulary is not there or not of its test, or items have no such metric.
@@ -98,14 +99,16 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     first, (name, _, protocol) = runs[0], metric.partition("/")
     size = len(first.users)
     columns, values = [], [np.empty((size, 0)) for _ in runs]
-    for of, ids in (("users", first.users["user"]), ("items", first.cases["item"])):
-        vocabulary = read_vocabulary(first.folder, of.removesuffix("s"))
-        at = positions(ids, vocabulary.ids.cast(ids.type))
-        every_item_known = protocol == "full" or protocol.startswith("uni")
-        if (at < 0).any() and every_item_known:
-            raise UserError(f"{first.folder}: vocab/{of.removesuffix('s')}.parquet is not that of its test")
-        if (at < 0).all():
+    of_samples = first.case == "row"
+    of_all = [("users", first.users["user"], protocol if of_samples else "user")]
+    of_all += [("items", first.cases["item"], "item")] if "item" in first.cases.column_names else []
+    for of, ids, vocab in of_all:
+        if of_samples and not has_vocabulary(first.folder, vocab):
             continue
+        vocabulary = read_vocabulary(first.folder, vocab)
+        at = positions(ids, vocabulary.ids.cast(ids.type))
+        if (at < 0).any() and not of_samples:
+            raise UserError(f"{first.folder}: vocab/{vocab}.parquet is not that of its test")
         groups = np.where(at < 0, GROUPS.index("cold"), frequency_groups(vocabulary.counts)[at])
         users = np.arange(size) if of == "users" else first.case_users()
         counted = np.bincount(groups, minlength=len(GROUPS))

@@ -41,21 +41,24 @@ def blocks(rows: Sequence[Comparison], metric: str) -> list[tuple[str, list[str]
         pair = f"A = {ours[0].against}, B = {run}"
         whole = [[row.metric, *cells(row)] for row in ours if row.of == "all"]
         parts = [[f"{row.group} {row.of}", f"{row.n:,}", *cells(row)] for row in ours if row.of != "all"]
-        found += [(pair, ["metric", *HEAD], whole), (f"{pair}: {metric} by group", ["group", "n", *HEAD], parts)]
+        found.append((pair, ["metric", *HEAD], whole))
+        if parts:
+            found.append((f"{pair}: {metric} by group", ["group", "n", *HEAD], parts))
     return found
 
 
 def notes(rows: Sequence[Comparison]) -> list[str]:
     """Return what a reader of the tables must know."""
     main, groups = (sum((row.of == "all") is whole for row in rows) for whole in (True, False))
-    return [
+    items = ", and of the items held out (n cases)" if any(row.of == "items" for row in rows) else ""
+    said = [
         f"Means over {rows[0].n:,} test users; difference B - A with its bootstrap interval (none under {FEWEST} "
         f"users); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
         f"for {main} comparisons of metrics, {groups} of groups; better, worse: p Holm < {ALPHA}.",
-        f"Groups are of users, and of the items held out (n cases), as A's training counted them. "
-        f"{DEFINITION[0].upper()}{DEFINITION[1:]}.",
+        f"Groups are of users{items}, as A's training counted them. {DEFINITION[0].upper()}{DEFINITION[1:]}.",
         NOT_COVERED,
     ]
+    return said if groups else [said[0], said[2]]
 
 
 def conclusions(rows: Sequence[Comparison]) -> list[str]:

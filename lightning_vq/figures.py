@@ -128,13 +128,14 @@ def draw_comparison(path: Path, rows: Sequence[Comparison], metric: str) -> None
     from matplotlib.figure import Figure
 
     runs, against = list(dict.fromkeys(row.run for row in rows)), rows[0].against
-    panels = [[row for row in rows if (row.of == "all") is whole] for whole in (True, False)]
+    panels = [panel for whole in (True, False) if (panel := [row for row in rows if (row.of == "all") is whole])]
     labels = [list(dict.fromkeys(_label(row) for row in panel)) for panel in panels]
     heights = [(0.12 + 0.14 * len(runs)) * len(names) for names in labels]
     figure = Figure(figsize=(6.4, 1.7 + 0.22 * len(runs) + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     titles = (f"Difference from {_plain(against)}, 95 % interval", f"{metric} by group (n)")
-    for axes, title, panel, names in zip(figure.subplots(2, height_ratios=heights), titles, panels, labels):
+    drawn = figure.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0]
+    for axes, title, panel, names in zip(drawn, titles, panels, labels):
         axes.axvline(0, color="black", linewidth=0.8)
         for i, run in enumerate(runs):
             ours = [row for row in panel if row.run == run]

@@ -21,8 +21,9 @@ class HeldOut(NamedTuple):
 
     folder: Path
     monitor: str  # as "val/ndcg@10/full"
+    case: str  # what is held out: "item", or "row" of a table of samples
     users: pa.Table  # (U) by rising user: user (as text), "<metric>@<k>/<protocol>"
-    cases: pa.Table  # (P) by rising user and item: user, item (as text), "rank/<protocol>"
+    cases: pa.Table  # (P) by rising user and case: user, item or row and its item (as text), "rank/<protocol>"
 
     def metrics(self) -> list[str]:
         return [name for name in self.users.column_names if "@" in name]
@@ -54,7 +55,9 @@ def read_held_out(folder: Path) -> HeldOut:
             f"{folder} has not finished (its state is {summary['state']!r}); "
             f"to go on with it: python -m lightning_vq fit --run {folder}"
         )
-    users, cases = _read(folder, "test_users.parquet", "user"), _read(folder, "test_cases.parquet", "user", "item")
+    users, cases = _read(folder, "test_users.parquet"), _read(folder, "test_cases.parquet")
+    case = "row" if "row" in cases.column_names else "item"
+    users, cases = _keyed(folder, "test_users", users, "user"), _keyed(folder, "test_cases", cases, "user", case)
     if len(pc.unique(users["user"])) != len(users) or not pc.unique(cases["user"]).equals(pc.unique(users["user"])):
         raise UserError(
             f"{folder}: test_users.parquet has not one row for each user of test_cases.parquet; {_anew(folder)}"
@@ -62,21 +65,27 @@ def read_held_out(folder: Path) -> HeldOut:
     for protocol in {name.partition("/")[2] for name in users.column_names if "@" in name}:
         if f"rank/{protocol}" not in cases.column_names:
             raise UserError(f"{folder}: test_cases.parquet has no column 'rank/{protocol}'; {_anew(folder)}")
-    return HeldOut(folder, summary["monitor"], users, cases)
+    return HeldOut(folder, summary["monitor"], case, users, cases)
 
 
 def _anew(folder: Path) -> str:
     return f"both are written by: python -m lightning_vq test --run {folder}"
 
 
-def _read(folder: Path, name: str, *keys: str) -> pa.Table:
+def _read(folder: Path, name: str) -> pa.Table:
     path = folder / name
     if not path.is_file():
         raise UserError(f"{folder} has no {name}: another version of lightning_vq tested it; {_anew(folder)}")
     table = read_parquet(path)
+    if not table.column_names:
+        raise UserError(f"{folder} ranked nothing in its test, for data.init_args.schema.group names no column")
+    return table
+
+
+def _keyed(folder: Path, name: str, table: pa.Table, *keys: str) -> pa.Table:
     for key in keys:
         if key not in table.column_names:
-            raise UserError(f"{path} has no column {key!r}; {_anew(folder)}")
+            raise UserError(f"{folder / name}.parquet has no column {key!r}; {_anew(folder)}")
         table = table.set_column(table.column_names.index(key), key, table[key].cast(pa.string()))
     return table.sort_by([(key, "ascending") for key in keys])
 
@@ -88,7 +97,7 @@ def refuse_different(one: HeldOut, other: HeldOut) -> None:
         UserError: their test users or a user's held-out items differ; with how many, and one of them.
     """
     _same(one, other, one.users["user"], other.users["user"], "test users")
-    pairs = [pc.binary_join_element_wise(t.cases["user"], t.cases["item"], "\0") for t in (one, other)]
+    pairs = [pc.binary_join_element_wise(t.cases["user"], t.cases[t.case], "\0") for t in (one, other)]
     _same(one, other, pairs[0], pairs[1], "held-out interactions")
     if not pairs[0].equals(pairs[1]):
         raise UserError(f"{one.folder} and {other.folder} hold out an interaction a different number of times")

@@ -89,7 +89,9 @@ def show(folder: Path, base: Path | None, title: str) -> None:
             table.add_row(label, left, value, gap) if theirs is not None else table.add_row(label, value)
         table.add_section()
     if theirs is not None:
-        table.caption = f"Difference: mean over {_users(folder):,} test users, 95 % interval. One seed each."
+        users = _users(folder)  # none where no rows are ranked together
+        mean = f"Difference: mean over {users:,} test users, 95 % interval. " if users else ""
+        table.caption = f"{mean}One seed each."
     Console(width=None if Console().is_terminal else 110).print(table)
 
 

@@ -16,6 +16,7 @@ from lightning_vq.errors import UserError
 
 HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the folder, for those it starts
 TRIAL = "LIGHTNING_VQ_TRIAL"  # set by a sweep for its trials: the file descriptors that lead to it
+MORE = "test_more.json"  # in a run folder: what a test tells beside its metrics
 QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 

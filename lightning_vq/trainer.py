@@ -16,6 +16,7 @@ from lightning_vq.modules.base import Recommender
 def prepare(model: LightningModule, datamodule: Any, callbacks: Iterable[Callback]) -> None:
     """Read the data, make the tables, attach the quantizers. A second call changes nothing."""
     if isinstance(model, Recommender) and isinstance(datamodule, RecommenderData):
+        model.check(datamodule)
         datamodule.prepare_data()
         datamodule.setup("fit")
         model.build(datamodule.facts())

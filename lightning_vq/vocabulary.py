@@ -34,6 +34,10 @@ def write_vocabulary(run: Path, name: str, vocabulary: Vocabulary) -> None:
     write_parquet(_path(run, name), columns)
 
 
+def has_vocabulary(run: Path, name: str) -> bool:
+    return _path(run, name).is_file()
+
+
 def read_vocabulary(run: Path, name: str) -> Vocabulary:
     """Read vocab/<name>.parquet of a run.
 

@@ -13,7 +13,7 @@ from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.modules.base import Recommender
-from lightning_vq.runs import TRIAL, read_json, replacing, write_json
+from lightning_vq.runs import MORE, TRIAL, read_json, replacing, write_json
 from lightning_vq.tree import code_paths, recovery, write_codes
 from lightning_vq.tree_folder import write_trees
 from lightning_vq.vocabulary import write_vocabulary
@@ -113,7 +113,8 @@ class Artifacts(Callback):
                 summary["recovery"][table] = recovery(trees[table].codes, data.truth(vocab))
             else:
                 write_codes(self.folder / "tree", table, data.vocabularies()[vocab].ids, *code_paths(module, table))
-        summary |= {**module.more(data), "seconds": time.time() - self.started}
+        more = self.folder / MORE
+        summary |= {**(read_json(more) if more.is_file() else {}), "seconds": time.time() - self.started}
         write_json(self.folder / "metrics.json", summary)
         return summary
 

@@ -1,18 +1,19 @@
-"""Writes the rank of every test case and the metrics of every test user, in the process that ranked them."""
+"""Writes what a test found of every case and every user, in the process that ranked them."""
 
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_vq.modules.base import Recommender
-from lightning_vq.runs import write_parquet
+from lightning_vq.runs import MORE, write_json, write_parquet
 
 
 class CaseMetrics(Callback):
     """Writes two files after a test, in original ids.
 
-    test_cases.parquet has user, item and `rank/<protocol>` of every held-out interaction, test_users.parquet has
-    `<metric>@<k>/<protocol>` of every user.
+    test_cases.parquet has user, item (of a table of samples its row) and `rank/<protocol>` of every held-out
+    interaction, test_users.parquet has `<metric>@<k>/<protocol>` of every user. What else metrics.json is to tell goes
+    by test_more.json: the ranks of ddp_fork and ddp_spawn are gone when it is written.
 
     Args:
         folder: of the run.
@@ -26,3 +27,6 @@ class CaseMetrics(Callback):
             cases, users = pl_module.tested(trainer.datamodule)  # type: ignore[attr-defined]
             write_parquet(self.folder / "test_cases.parquet", cases)
             write_parquet(self.folder / "test_users.parquet", users)
+            more = pl_module.more(trainer.datamodule)  # type: ignore[attr-defined]
+            if more:
+                write_json(self.folder / MORE, more)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
@@ -79,13 +78,7 @@ class ClickThroughData(RecommenderData):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         if schema is not None:
             schema.check()
-            needed = {
-                "given": ("split", schema.split),
-                "time": ("timestamp", schema.timestamp),
-                "group": ("group", schema.group),
-            }
-            if split in needed and needed[split][1] is None:
-                raise UserError(f"data.init_args.split is {split!r}, but schema.{needed[split][0]} names no column")
+            schema.columns(split)
         elif is_path(source):
             raise UserError(f"data.init_args.schema is missing: it tells what the columns of {source} are")
         self.source, self.root, self.schema = source, root, schema
@@ -121,7 +114,14 @@ class ClickThroughData(RecommenderData):
         if self.memory == "disk":
             self._temporary = tempfile.TemporaryDirectory(prefix="lightning_vq-", dir=self.folder)
         made = None if self._temporary is None else Path(self._temporary.name)
-        self.encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+        encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+        for part, word in ((TRAIN, "train"), (DEV, "dev")):  # test rows to be predicted may have none that is true
+            labels = encoded.samples[part].labels
+            if labels.min() == labels.max():
+                raise UserError(
+                    f"{feed.where}: all {len(labels):,} rows of the {word} part have the label {labels[0]:g}"
+                )
+        self.encoded = encoded
 
     # -- what a model must know --------------------------------------------------------------------------------------
 
@@ -189,20 +189,14 @@ class ClickThroughData(RecommenderData):
         """Return the original ids of the groups."""
         return self._ready()[0].group_ids
 
-    def items(self, places: torch.Tensor) -> pa.Array:
-        """Return what test rows (P,) are of, as text: their value of `item`, or else their place in the table.
-
-        A value that training does not have is told by its place too.
-        """
+    def test_ids(self, field: str, places: torch.Tensor) -> dict[str, pa.Array]:
+        """Return {field: its values (P,) in test rows as text, null for what training does not have}; {} without it."""
         encoded, schema = self._ready()
-        test = encoded.samples[TEST]
-        told = pa.array(test.cases[places].numpy()).cast(pa.string())
-        if "item" not in schema.categorical:
-            return told
-        known = encoded.vocabularies["item"].cast(pa.string())
-        rows = test.fields[places, schema.categorical.index("item")].numpy()
-        strange = pc.binary_join_element_wise("unknown, row", told, " ")
-        return pc.coalesce(known.take(pa.array(rows, mask=rows >= len(known))), strange)
+        if field not in schema.categorical:
+            return {}
+        known = encoded.vocabularies[field].cast(pa.string())
+        rows = encoded.samples[TEST].fields[places, schema.categorical.index(field)].numpy()
+        return {field: known.take(pa.array(rows, mask=rows >= len(known)))}
 
     def unknown(self, part: int) -> dict[str, float]:
         """Return the share of a part's rows whose value training does not have, by categorical field."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from lightning_vq.data.columns import PARTS, Ids, labels, numbers, parts_of, sequences
+from lightning_vq.data.columns import PARTS, Ids, joined, labels, numbers, parts_of, sequences
 from lightning_vq.data.numeric import Numeric
 from lightning_vq.data.shares import Split, divided
 from lightning_vq.data.splits import TRAIN
@@ -120,22 +120,24 @@ def encode(feed: Feed, schema: Schema, split: Split, folder: Path | None = None)
     schema.check()
     feed.check(schema.columns(split.kind))
     store = Store(folder)
-    ids, group_ids = {vocab: Ids() for vocab in [*schema.categorical, *schema.sequence.values()]}, Ids()
+    ids, group_ids = {name: Ids() for name in schema.ids()}, Ids()
     read = _read(feed, schema, split.kind, store, ids, group_ids)
-    part_of = divided(feed.where, split, len(read.labels), read.split, read.times, read.groups, len(group_ids))
-    counts = _counted(schema, read, ids, part_of)
+    part_of = divided(feed.where, split, len(read.labels), read.split, read.times, read.groups)
+    values, places = joined(schema.ids(), ids)
+    counts = _counted(schema, read, values, places, part_of)
     known = {vocab: count >= max(1, schema.min_count) for vocab, count in counts.items()}
     for vocab, kept in known.items():
         if not kept.any():
             raise UserError(f"{feed.where}: no value of {vocab!r} stands in {schema.min_count} training rows")
     numeric = Numeric.fitted(schema, read.numbers, part_of)
-    samples, groups = _written(schema, read, part_of, known, numeric, store)
+    rows_of = {name: _renumbered(known[vocab], places[name]) for name, vocab in schema.ids().items()}
+    samples, groups = _written(schema, read, part_of, rows_of, numeric, store)
     store.remove_temporary()
     return Encoded(
         samples,
         groups,
-        group_ids.values,
-        {vocab: ids[vocab].of(kept) for vocab, kept in known.items()} | numeric.vocabularies(),
+        group_ids.values if schema.group is not None else None,
+        {vocab: values[vocab].filter(pa.array(kept)) for vocab, kept in known.items()} | numeric.vocabularies(),
         {vocab: counts[vocab][kept] for vocab, kept in known.items()} | numeric.counts,
         numeric.moments,
     )
@@ -157,15 +159,16 @@ def _read(feed: Feed, schema: Schema, kind: str, store: Store, ids: dict[str, Id
     place = 0
     for part in feed.parts(list(schema.columns(kind))):
         rows, count = part.rows, len(part.rows)
+        clicked, kept = labels(part, schema.label, rows[schema.label], schema.label_above, schema.label_drop)
         found = {
-            "labels": labels(part, schema.label, rows[schema.label], schema.label_above),
+            "labels": clicked,
             "cases": np.arange(place, place + count),
             "fields": _side_by_side([ids[n].codes(part, n, rows[n]) for n in schema.categorical], count),
             "numbers": _side_by_side([numbers(part, n, rows[n]) for n in numeric], count),
         }
         lists = [
-            sequences(part, name, rows[name], ids[vocab], schema.separator, schema.max_length)
-            for name, vocab in schema.sequence.items()
+            sequences(part, name, rows[name], ids[name], schema.separator, schema.max_length)
+            for name in schema.sequence
         ]
         found["sequences"] = np.stack(lists, 1) if lists else np.empty((count, 0, schema.max_length))
         if kind == "given" and schema.split is not None:
@@ -176,11 +179,8 @@ def _read(feed: Feed, schema: Schema, kind: str, store: Store, ids: dict[str, Id
                 raise UserError(f"{part.at(int(np.isnan(found['times']).argmax()))}: {schema.timestamp!r} is missing")
         if schema.group is not None:
             found["groups"] = group_ids.codes(part, schema.group, rows[schema.group])
-        kept = slice(None)
-        if schema.label_drop:
-            kept = ~np.isin(numbers(part, schema.label, rows[schema.label]), schema.label_drop)  # type: ignore[assignment]
         for name, values in found.items():
-            growing[name].append(values[kept])
+            growing[name].append(values if kept.all() else values[kept])
         place += count
     if not growing["labels"].rows:
         raise UserError(f"{feed.where}: there are no rows" + (" but those of schema.label_drop" if place else ""))
@@ -195,45 +195,47 @@ def _chunks(rows: int) -> Iterator[slice]:
     return (slice(start, start + ROWS) for start in range(0, rows, ROWS))
 
 
-def _counted(schema: Schema, read: _Read, ids: dict[str, Ids], part_of: Array) -> dict[str, Array]:
+def _counted(
+    schema: Schema, read: _Read, values: dict[str, pa.Array], places: dict[str, Array], part_of: Array
+) -> dict[str, Array]:
     """Return how often each value of a vocabulary (V,) stands in training rows."""
-    counts = {vocab: np.zeros(len(known), np.int64) for vocab, known in ids.items()}
+    counts, vocab_of = {vocab: np.zeros(len(known), np.int64) for vocab, known in values.items()}, schema.ids()
     for rows in _chunks(len(part_of)):
         trained = part_of[rows] == TRAIN
-        columns = [(vocab, read.fields[rows, i][trained]) for i, vocab in enumerate(schema.categorical)]
-        columns += [(v, read.sequences[rows, i][trained].ravel()) for i, v in enumerate(schema.sequence.values())]
-        for vocab, codes in columns:
-            counts[vocab] += np.bincount(codes[codes >= 0], minlength=len(counts[vocab]))
+        columns = [(name, read.fields[rows, i][trained]) for i, name in enumerate(schema.categorical)]
+        columns += [(name, read.sequences[rows, i][trained].ravel()) for i, name in enumerate(schema.sequence)]
+        for name, codes in columns:
+            place = places[name]  # each once
+            counts[vocab_of[name]][place] += np.bincount(codes[codes >= 0], minlength=len(place))
     return counts
 
 
 def _written(
-    schema: Schema, read: _Read, part_of: Array, known: dict[str, Array], numeric: Numeric, store: Store
+    schema: Schema, read: _Read, part_of: Array, rows_of: dict[str, Array], numeric: Numeric, store: Store
 ) -> tuple[dict[int, Samples], dict[int, Tensor]]:
     """Return samples and groups of each part, by final numbers."""
-    rows_of = {vocab: _renumbered(kept) for vocab, kept in known.items()}
-    lists_of = {vocab: np.append(rows[:-1], np.int32(-1)) for vocab, rows in rows_of.items()}
+    lists_of = {name: np.append(rows_of[name][:-1], np.int32(-1)) for name in schema.sequence}
     total, samples, groups = len(schema.fields()), {}, {}
-    for part, name in enumerate(PARTS):
+    for part, word in enumerate(PARTS):
         size = int((part_of == part).sum())
-        fields = store.empty(f"{name}-fields", (size, total), np.int32)
-        values = store.empty(f"{name}-numbers", (size, len(schema.standardised)), np.float32)
-        lists = store.empty(f"{name}-sequences", (size, len(schema.sequence), schema.max_length), np.int32)
+        fields = store.empty(f"{word}-fields", (size, total), np.int32)
+        values = store.empty(f"{word}-numbers", (size, len(schema.standardised)), np.float32)
+        lists = store.empty(f"{word}-sequences", (size, len(schema.sequence), schema.max_length), np.int32)
         rest = {
-            "labels": store.empty(f"{name}-labels", (size,), np.float32),
-            "cases": store.empty(f"{name}-cases", (size,), np.int64),
-            "groups": store.empty(f"{name}-groups", (size,) if schema.group is not None else (0,), np.int64),
+            "labels": store.empty(f"{word}-labels", (size,), np.float32),
+            "cases": store.empty(f"{word}-cases", (size,), np.int64),
+            "groups": store.empty(f"{word}-groups", (size,) if schema.group is not None else (0,), np.int64),
         }
         end = 0
         for rows in _chunks(len(part_of)):
             mine = part_of[rows] == part
             start, end = end, end + int(mine.sum())
             at = slice(start, end)
-            for i, vocab in enumerate(schema.categorical):
-                fields[at, i] = rows_of[vocab][read.fields[rows, i][mine]]
+            for i, name in enumerate(schema.categorical):
+                fields[at, i] = rows_of[name][read.fields[rows, i][mine]]
             values[at], fields[at, len(schema.categorical) :] = numeric.encoded(read.numbers[rows][mine])
-            for i, vocab in enumerate(schema.sequence.values()):
-                lists[at, i] = lists_of[vocab][read.sequences[rows, i][mine]]
+            for i, name in enumerate(schema.sequence):
+                lists[at, i] = lists_of[name][read.sequences[rows, i][mine]]
             for column, made in rest.items():
                 if len(made):
                     made[at] = getattr(read, column)[rows][mine]
@@ -242,7 +244,12 @@ def _written(
     return samples, groups
 
 
-def _renumbered(kept: Array) -> Array:
-    """Return the final number (V + 1,) int32 of each value: kept ones in their order, N for others and for -1."""
+def _renumbered(kept: Array, place: Array) -> Array:
+    """Return the final number of each of a column's values, and of -1: kept ones in their order, N for others.
+
+    Args:
+        kept: (V,) flags of the vocabulary.
+        place: of the column's values there.
+    """
     size = int(kept.sum())
-    return np.append(np.where(kept, np.cumsum(kept) - 1, size), size).astype(np.int32)
+    return np.append(np.where(kept, np.cumsum(kept) - 1, size)[place], size).astype(np.int32)

@@ -37,12 +37,13 @@ class Numeric(NamedTuple):
             column = values[:, i][part_of == TRAIN]
             column = column[~np.isnan(column)]
             if name in schema.standardised:
-                deviation = float(column.std()) if len(column) else 0.0
+                deviation = float(column.std()) if len(column) and np.ptp(column) else 0.0  # rounding is none
                 moments[name] = (float(column.mean()) if len(column) else 0.0, deviation or 1.0)
             else:
                 some = column[:: -(-len(column) // SAMPLED)] if len(column) else np.zeros(1)
                 shares = np.arange(1, schema.bucketed[name]) / schema.bucketed[name]
-                edges[name] = np.unique(np.quantile(some, shares, method="higher"))
+                found = np.unique(np.quantile(some, shares, method="higher"))
+                edges[name] = found[found > some.min()]  # no bucket below all training values
                 counts[name] = np.bincount(
                     np.searchsorted(edges[name], column, "right"), minlength=len(edges[name]) + 1
                 )
@@ -63,6 +64,6 @@ class Numeric(NamedTuple):
         """Return the buckets of each bucketed column as text: "[18, 25)"."""
         named = {}
         for name, edges in self.edges.items():
-            ends = ["-inf", *(f"{edge:g}" for edge in edges), "inf"]
+            ends = ["-inf", *(np.format_float_positional(edge, trim="-") for edge in edges), "inf"]
             named[name] = pa.array([f"[{a}, {b})" for a, b in pairwise(ends)])
         return named

@@ -24,7 +24,7 @@ class Split(NamedTuple):
     seed: int  # of chance
 
 
-def divided(where: str, split: Split, rows: int, given: Array, times: Array, groups: Array, group_count: int) -> Array:
+def divided(where: str, split: Split, rows: int, given: Array, times: Array, groups: Array) -> Array:
     """Return the part (E,) int8 of every row: TRAIN, DEV or TEST.
 
     Args:
@@ -34,8 +34,7 @@ def divided(where: str, split: Split, rows: int, given: Array, times: Array, gro
         given: (E,) parts, of split "given".
         times: (E,) of split "time": what is tested on is later than all that was trained on, so that rows of one moment
             stay together.
-        groups: (E,) of split "group", 0..G-1: rows of a group stay together; ratios are of groups.
-        group_count: G.
+        groups: (E,) of split "group": rows of a group stay together; ratios are of groups.
 
     Raises:
         UserError: a part is empty, or a row has no group.
@@ -54,9 +53,10 @@ def divided(where: str, split: Split, rows: int, given: Array, times: Array, gro
     else:
         if (groups < 0).any():
             raise UserError(f"{where}: {int((groups < 0).sum()):,} rows have no group to be split by")
-        of_group = _shared(group_count, split.ratio)
+        there, place = np.unique(groups, return_inverse=True)
+        of_group = _shared(len(there), split.ratio)
         rng.shuffle(of_group)
-        part_of = of_group[groups]
+        part_of = of_group[place]
     for part, name in ((TRAIN, "train"), (DEV, "dev"), (TEST, "test")):
         if not (part_of == part).any():
             raise UserError(f"{where}: the {name} part is empty ({rows:,} rows, split={split.kind})")

@@ -89,7 +89,7 @@ class Recommender(LightningModule, ABC):
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the last test in original ids.
 
-        The first has user, item and `rank/<protocol>` of every held-out case, the second user and
+        The first has user, item (or row) and `rank/<protocol>` of every held-out case, the second user and
         `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
         """
 
@@ -147,7 +147,8 @@ class Recommender(LightningModule, ABC):
         """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
 
         Raises:
-            UserError: another quantizer is on the table already, or the spec names no Quantizer.
+            UserError: another quantizer is on the table already, the spec names no Quantizer, or one that reads no
+                vectors is to be given categories.
         """
         if name in self.quantizers:
             here = describe(self.quantizers[name])
@@ -155,7 +156,12 @@ class Recommender(LightningModule, ABC):
                 raise UserError(f"table {name!r} carries {here}, which is not the {spec} asked for")
             return
         self.quantizers[name] = construct(spec, Quantizer).to(self.tables[name].device)
-        quantizer = self.quantizers[name]
+        quantizer, vocab = self.quantizers[name], self.specs[name].vocab
+        if not quantizer.keeps_table and self.categories.get(vocab) == "before":
+            raise UserError(
+                f"{type(quantizer).__name__} stands for the table {name!r}, so that model.init_args.categories.{vocab} "
+                "must be 'after'"
+            )
         if start and not quantizer.waits:
             self.start_quantizer(name)
         if not quantizer.keeps_table:

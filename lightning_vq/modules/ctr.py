@@ -100,12 +100,13 @@ class ClickThroughRate(Recommender):
 
     def _finish(self, stage: str) -> None:
         self._look = None
-        self.results = self.scores.compute()
-        _, logits, labels, groups = self.results
+        cases, logits, labels, groups = map(torch.atleast_1d, self.scores.compute())  # a single row comes as a scalar
+        self.results = (cases, logits, labels, groups)
         self.calibration = calibration(logits, labels, self.bins)
         found = {"auc": auc(logits, labels), "logloss": log_loss(logits, labels), "ece": self.calibration.error()}
         if self.group is not None:
-            found[f"gauc/{self.group}"] = grouped_auc(logits, labels, groups)
+            there = groups >= 0  # rows of no group are not ranked
+            found[f"gauc/{self.group}"] = grouped_auc(logits[there], labels[there], groups[there])
             values = self.group_values()[1]
             found |= {f"{name}/{self.group}": value.mean() for name, value in values.items()}
         self.log_dict({f"{stage}/{name}": value.to(self.device) for name, value in found.items()})
@@ -128,7 +129,8 @@ class ClickThroughRate(Recommender):
         (places, of, ranks), values = self.group_values()
         cases = {
             "user": ids.take(pa.array(of.cpu().numpy())),
-            "item": data.items(places.cpu()),
+            "row": pa.array(self.results[0][places].cpu().numpy()),
+            **data.test_ids("item", places.cpu()),
             f"rank/{self.group}": ranks.cpu().numpy(),
         }
         users: dict[str, Any] = {"user": ids.take(pa.array(torch.unique(of).cpu().numpy()))}

@@ -134,7 +134,7 @@ def _refuse_other(file: Path, found: pa.Schema, other: Path, known: pa.Schema, c
 
 def _of_text(path: Path) -> Feed:
     delimiter = "\t" if ".tsv" in path.suffixes else ","
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)  # a title may have some
 
     def reader(columns: Sequence[str] | None, threads: bool = True) -> pyarrow.csv.CSVStreamingReader:
         names = None if columns is None else list(dict.fromkeys(columns))

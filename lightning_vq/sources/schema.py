@@ -1,6 +1,5 @@
 """What the columns of a table of samples are."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,8 +57,8 @@ class Schema:
             if fields.count(name) > 1 or name == self.label:
                 raise UserError(f"{where}: the column {name!r} is named twice")
         for name, how in self.numeric.items():
-            if isinstance(how, int) and how < 2:
-                raise UserError(f"{where}.numeric.{name} is {how}; it must be at least 2 buckets, or standardised")
+            if how != "standardised" and not (isinstance(how, int) and how >= 2):
+                raise UserError(f"{where}.numeric.{name} is {how!r}; it must be at least 2 buckets, or standardised")
         for name, vocab in self.sequence.items():
             if vocab != name and vocab not in self.categorical:
                 raise UserError(f"{where}.sequence.{name} is {vocab!r}; it must be a categorical column, or {name}")
@@ -81,19 +80,30 @@ class Schema:
         """Return categorical field -> its vocabulary."""
         return {name: name for name in [*self.categorical, *self.bucketed]}
 
+    def ids(self) -> dict[str, str]:
+        """Return column of ids -> its vocabulary."""
+        return {name: name for name in self.categorical} | self.sequence
+
     def columns(self, split: str) -> dict[str, str]:
         """Return the columns to be read -> the keys of the config that name them.
 
         Args:
             split: given, ratio, time or group.
+
+        Raises:
+            UserError: the split goes by a column that has no name.
         """
         where = "data.init_args.schema."
         wanted = {self.label: where + "label"}
         for key, names in (("categorical", self.categorical), ("numeric", self.numeric), ("sequence", self.sequence)):
             wanted |= dict.fromkeys(names, where + key)
-        needed: Sequence[tuple[str, str | None]] = (
-            ("split", self.split if split == "given" else None),
-            ("timestamp", self.timestamp if split == "time" else None),
-            ("group", self.group),
-        )
-        return wanted | {name: where + key for key, name in needed if name is not None and name not in wanted}
+        for kind, key, name in (
+            ("given", "split", self.split),
+            ("time", "timestamp", self.timestamp),
+            ("group", "group", self.group),
+        ):
+            if name is None and kind == split:
+                raise UserError(f"data.init_args.split is {split!r}, but {where}{key} names no column")
+            if name is not None and kind in (split, "group"):
+                wanted.setdefault(name, where + key)
+        return wanted
