@@ -119,11 +119,12 @@ def test_the_files_of_the_test_agree_with_its_metrics(runs: tuple[Path, Path, st
     folder = runs[0]
     summary = json.loads((folder / "metrics.json").read_text())
     users, cases = (pq.read_table(folder / f"test_{name}.parquet") for name in ("users", "cases"))
-    assert cases.column_names == ["user", "row", "rank/user"]
+    assert cases.column_names == ["user", "row", "item", "rank/user"]
     table = click_table(1500)
     for row in cases.to_pylist():
         there = table.slice(row["row"], 1).to_pylist()[0]
         assert (there["user"], there["click"], there["part"]) == (row["user"], 1, "test")
+        assert row["item"] in (str(there["item"]), None)  # null for one that training has not seen
     for name in ("hr@1/user", "ndcg@5/user", "ndcg@10/user"):
         assert np.mean(users[name].to_numpy()) == pytest.approx(summary["test"][f"test/{name}"], abs=1e-6)
     first: dict[str, int] = {}
@@ -226,7 +227,7 @@ def test_runs_are_compared_by_their_groups(runs: tuple[Path, Path, str], tmp_pat
     told = done("compare", str(base), str(quantized), f"--out={tmp_path / 'out'}")
     assert "A = mine/2, B = mine/1: ndcg@10/user by group" in told  # val/auc, which chose the epoch, is of no user
     text = (tmp_path / "out" / "comparison.md").read_text()
-    assert "Groups are of users, as A's training counted them." in text
+    assert "Groups are of users, and of the items held out (n cases), as A's training counted them." in text
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     rows, metric = compare_command.compare([base, quantized], "ndcg@5/user")
     assert metric == "ndcg@5/user"
@@ -238,7 +239,9 @@ def test_runs_are_compared_by_their_groups(runs: tuple[Path, Path, str], tmp_pat
     assert {f"{name}@{k}/user" for name in ("hr", "ndcg") for k in (1, 5, 10)} == set(whole)
     users = pq.read_table(base / "test_users.parquet")
     groups = {row.group: row for row in rows if row.of == "users"}
-    assert {row.of for row in rows} == {"all", "users"}
+    assert {row.of for row in rows} == {"all", "users", "items"}
+    held = pq.read_table(base / "test_cases.parquet")
+    assert sum(row.n for row in rows if row.of == "items" and row.metric == metric) == len(held)
     cold = [name.startswith("new") for name in users["user"].to_pylist()]  # whom training has not seen
     assert groups["cold"].n == sum(cold) > 2
     assert groups["cold"].base == pytest.approx(np.mean(users["ndcg@5/user"].to_numpy()[cold]), abs=1e-6)
@@ -249,7 +252,8 @@ def test_groups_without_a_vocabulary_and_rows_that_differ(runs: tuple[Path, Path
     copies = [tmp_path / "runs" / "copy" / name for name in ("1", "2")]
     for folder, copy in zip(runs, copies):
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.ckpt"))
-        (copy / "vocab" / "user.parquet").unlink()  # as of a column that is no field
+        for field in ("user", "item"):  # as of a column that is no field
+            (copy / "vocab" / f"{field}.parquet").unlink()
     told = done("compare", *map(str, copies), f"--out={tmp_path / 'out'}")
     assert "by group" not in told
     assert (tmp_path / "out" / "comparison.png").is_file()

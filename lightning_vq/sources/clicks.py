@@ -96,11 +96,12 @@ def tally(feed: Feed, schema: Schema) -> tuple[Tally, dict[str, int]]:
     Raises:
         UserError: a column that is not there, labels that are no numbers, no samples.
     """
-    feed.check(schema.columns("given"))
+    columns = schema.columns("ratio" if schema.split is None else "given")
+    feed.check(columns)
     of = {name: name for name in schema.categorical} | schema.sequence
     values = dict.fromkeys(of.values(), pa.array([], pa.string()))
     samples, clicks, parts = 0, 0, dict[str, int]()
-    for part in feed.parts(list(schema.columns("given"))):
+    for part in feed.parts(list(columns)):
         labels = _labels(part, schema.label)
         kept = ~np.isin(labels, schema.label_drop)
         rows = part.rows.filter(pa.array(kept))

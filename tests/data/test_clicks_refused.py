@@ -146,7 +146,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     lines = csv.read_text().split("\n")
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("part,label,u,x\n" + "train,1,a,2\n" * 3 + "dev,1,a\n" + "test,0,a,2\n")
-    assert re.match(r": cannot be read.*Expected 4 columns, got 3", refusal_of(encoded, ragged, schema=PLAIN))
+    assert re.match(r", row 5: Expected 4 columns, got 3", refusal_of(encoded, ragged, schema=PLAIN))
     for name, text, told in (
         ("empty.csv", "", ": the file is empty"),
         ("head.csv", lines[0] + "\n", ": there are no rows"),
