@@ -96,7 +96,7 @@ def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path
     folder, _ = finished
     options = ["--baseline=false", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=3"]
     run("fit", "--config", str(folder / "config.yaml"), *options)
-    again = json.loads((tmp_path / "runs" / "config" / "1" / "metrics.json").read_text())
+    again = json.loads((tmp_path / "runs" / "cove_lgcn" / "1" / "metrics.json").read_text())
     assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
 
 
