@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,7 @@ def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: boo
     if delimiter == "," and _looks_tab_separated(path):
         raise UserError(f"{path}: the file looks tab-separated: its first line has tabs and no comma; name it .tsv")
     options = pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False)
-    # One thread: only then do errors name the row.
-    reading = pyarrow.csv.ReadOptions(use_threads=False)
+    reading = pyarrow.csv.ReadOptions(use_threads=False)  # only then do errors name the row
     converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
     try:
         table = pyarrow.csv.read_csv(path, reading, options, converting)
@@ -78,12 +78,10 @@ def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: boo
 
 
 def _looks_tab_separated(path: Path) -> bool:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            header = file.readline()
-        except (OSError, EOFError, zlib.error):
-            return False  # broken: what reads the whole file says how
-    return b"\t" in header and b"," not in header
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file, suppress(OSError, EOFError, zlib.error):
+        header = file.readline()
+        return b"\t" in header and b"," not in header
+    return False  # broken, which the reader of the whole file tells
 
 
 def _refuse_half_a_field(path: Path, delimiter: bytes) -> None:
