@@ -3,6 +3,7 @@
 Shapes: B users, P their held-out interactions, N items.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -87,8 +88,16 @@ class CollaborativeFiltering(Recommender):
 
     def monitors(self, data: RecommenderData) -> list[str]:
         assert isinstance(data, CollaborativeData)
-        protocols = data.protocol_names(data.val_protocols)
-        return [f"val/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
+        return self._names("val", data.protocol_names(data.val_protocols))
+
+    def tests(self, data: RecommenderData) -> list[str]:
+        assert isinstance(data, CollaborativeData)
+        protocols = data.protocol_names(data.eval_protocols)
+        lists = [f"test/{name}@{k}/full" for name in ("coverage", "popularity") for k in self.ks]
+        return self._names("test", protocols) + (lists if "full" in protocols else [])
+
+    def _names(self, stage: str, protocols: Sequence[str]) -> list[str]:
+        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
 
     def check(self, data: RecommenderData) -> None:
         if not isinstance(data, CollaborativeData):
