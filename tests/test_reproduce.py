@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ from scipy import stats
 from stub import wait_for
 
 from lightning_vq.errors import UserError
+from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
 from lightning_vq.reproduce.results import Figure, paired_gain
 from lightning_vq.reproduce.runs import RowRuns
@@ -363,6 +365,17 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path: Path) -> None:
             for option in parameter.options(parameter.drawn.edges()[0])
         ]
         assert rehearsed([*trial_options(settings), *lowest], []).epochs > 0
+
+
+def test_the_documented_table_can_be_trained(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", Path("docs/reproduce.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    _, paper = read_paper(str(tmp_path / "mine.yaml"))
+    rows: list[RowRuns] = []
+    for row in paper.rows:
+        tuning = next((one for one in rows if one.row.name == row.refit_of), None)
+        rows.append(RowRuns(paper, row, paper.budgets["small"], tmp_path / row.slug, tuning))
+    assert refusals(paper, rows) == {}
 
 
 def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:

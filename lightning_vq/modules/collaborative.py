@@ -38,9 +38,11 @@ class CollaborativeFiltering(Recommender):
     """Ranks items for users.
 
     Metric names carry stage and protocol: `test/ndcg@10/full` ranks every item but those in the user's training
-    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. The test also tells what is recommended:
-    `test/coverage@10/full`, the share of items in at least one user's list, and `test/popularity@10/full`, the mean
-    training count of what stands in the lists.
+    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. Of a user who holds out several items
+    `full` makes one list, in which hr is whether any of them is within k; `uni99` ranks each against its own negatives,
+    and the user's value is the mean over them: there the two hit rates are of different things. The test also tells
+    what is recommended: `test/coverage@10/full`, the share of items in at least one user's list, and
+    `test/popularity@10/full`, the mean training count of what stands in the lists.
 
     Args:
         backbone: how ids become scores.

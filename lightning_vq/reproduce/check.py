@@ -15,7 +15,7 @@ from lightning_vq.sweep.processes import tested
 from lightning_vq.sweep.settings import read_settings
 
 
-def refused(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
+def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
     """Return why rows cannot run, by their names. No data is read: what it would refuse is told at a row's turn.
 
     Args:

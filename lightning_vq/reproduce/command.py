@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.reproduce.check import refused
+from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
 from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
         tuning = every[row.refit_of] if row.refit_of is not None else None
         every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning)
     begin_warm()
-    failed = refused(paper, [every[row.name] for row in rows])
+    failed = refusals(paper, [every[row.name] for row in rows])
     for name, why in failed.items():
         print(f"{name}: {why}", file=sys.stderr)
     stop = "cannot run, and nothing was trained" if failed else "could not run"
