@@ -20,7 +20,9 @@ HELP = """usage: python -m lightning_vq VERB ...
   dashboards  publish the W&B dashboards of runs and studies    --entity NAME --project NAME
 
 First: python -m lightning_vq fit --config conf/cove_lgcn.yaml
-Any option of a config goes on the command line: --trainer.max_epochs=5. All of them: fit --help
+Any option of a config goes on the command line: --trainer.max_epochs=5. All with their values: --print_config.
+What they mean: fit --help, and of a class fit --model.help CollaborativeFiltering, --data.help CollaborativeData,
+--quantization.quantizers.help Cascaded
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
 VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "compare", "data", "dashboards")

@@ -35,7 +35,7 @@ from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender, checked_checkpoint
 from lightning_vq.report import show
 from lightning_vq.run_config import check_training, refuse_another, to_keep
-from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, new_run_folder, read_json, write_json
+from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, config_name, new_run_folder, read_json, write_json
 from lightning_vq.trainer import Trainer, prepare
 
 
@@ -286,7 +286,7 @@ def main(arguments: list[str], started: float) -> None:
     rest, run = with_run(verb, arguments[1:])
     files = config_files(rest)
     try:
-        CLI([verb, *rest], files[0].stem if files else "run", run, started)
+        CLI([verb, *rest], config_name(files[0]) if files else "run", run, started)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
     except ProcessRaisedException as error:  # of a rank that was forked or spawned

@@ -69,7 +69,9 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
         UserError: as `main`.
     """
     if len(folders) < 2:
-        raise UserError(f"compare needs two runs or more, as: compare {folders[0] / 'baseline'} {folders[0]}")
+        base = folders[0] / "baseline"
+        pair = f"{base} {folders[0]}" if base.is_dir() else f"{folders[0]} OTHER_RUN"
+        raise UserError(f"compare needs two runs or more, as: compare {pair}")
     names = short_names(folders)
     runs = [read_held_out(folder) for folder in folders]
     for run in runs[1:]:

@@ -147,8 +147,9 @@ def _info_of(raw: Interactions, least_user: int, least_item: int) -> None:
     if raw.negatives and not kept.negatives:
         print("stored    negatives name dropped items or users: evaluation draws its own")
     unseen = len(kept.item_ids) - after[2]
-    if kept.negatives and unseen:
-        print(f"unseen    {unseen:,} items that only stored negatives name; they are ranked like any other")
+    if unseen:
+        why = "that only stored negatives name" if kept.negatives else "without an interaction"
+        print(f"unseen    {unseen:,} items {why}; a fit ranks them like any other: {len(kept.item_ids):,} in all")
     if kept.relations:
         print("relations " + ", ".join(f"{name} {len(heads):,}" for name, (heads, _) in kept.relations.items()))
 

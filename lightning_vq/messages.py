@@ -33,6 +33,10 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     if heart:
         text = f"{head[1]}: {heart[1]}" if head else heart[1]
     text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("Parser key", "key")
+    literal = re.fullmatch(r"(.*)Expected a typing\.Literal\[([^\]]*)\]\. Got value: (\S*)", text)
+    if literal:
+        near = nearest(literal[3], re.findall("'([^']*)'", literal[2]))
+        text = f"{literal[1]}there is no {literal[3]!r}{near}"
     option = re.search(r"Option '(\w+)' is not accepted", text)
     if option:
         near = _near_key(option[1], parser)

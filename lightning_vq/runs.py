@@ -34,6 +34,21 @@ def new_run_folder(root: Path, config_name: str) -> Path:
             number += 1
 
 
+def config_name(file: Path) -> str:
+    """Return what names the runs of a config file: what a run folder holds names a run like its own.
+
+    >>> config_name(Path("conf/neumf.yaml")), config_name(Path("runs/neumf/1/config.yaml"))
+    ('neumf', 'neumf')
+    >>> config_name(Path("runs/cove_neumf/1/baseline/config.yaml")), config_name(Path("elsewhere/config.yaml"))
+    ('cove_neumf', 'config')
+    """
+    if file.name == "config.yaml":
+        for folder in file.absolute().parents:
+            if folder.name.isdigit() and folder.parent.parent.name == "runs":
+                return folder.parent.name
+    return file.stem
+
+
 def checked_run(folder: Path, checkpoint: str) -> tuple[Path, Path]:
     """Return config and checkpoint of a run folder.
 

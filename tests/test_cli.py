@@ -96,7 +96,7 @@ def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path
     folder, _ = finished
     options = ["--baseline=false", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=3"]
     run("fit", "--config", str(folder / "config.yaml"), *options)
-    again = json.loads((tmp_path / "runs" / "config" / "1" / "metrics.json").read_text())
+    again = json.loads((tmp_path / "runs" / "cove_lgcn" / "1" / "metrics.json").read_text())
     assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
 
 
@@ -120,6 +120,10 @@ BAD = {
     "data.init_args.source=no/where": "no folder at no/where",
     "data.init_args.source=conf": "conf: of no known format; looked for ReChorus (train.csv",
     "data.init_args.batch_size=many": "batch_size",
+    "model.init_args.loss=bprr": "key \"loss\": there is no 'bprr'; did you mean 'bpr'?",
+    "model.init_args.metrics=[ndgc]": "key \"metrics\": there is no 'ndgc'; did you mean 'ndcg'?",
+    "data.init_args.val_protocols=[every]": "there is no 'every'; choose from full, sampled",
+    "quantization.quantizers.item.init_args.gradient=straight": "did you mean 'straight_through'?",
     "monitor=val/ndgc@10/full": "did you mean 'val/ndcg@10/full'",
     "ckpt_path=absent.ckpt": "no checkpoint at absent.ckpt",
     "trainer.accumulate_grad_batches=2": "accumulate_grad_batches",

@@ -158,7 +158,8 @@ def test_what_cannot_be_paired_is_refused(runs: tuple[Path, Path], copy: Path) -
 
 def test_runs_that_are_not_whole_are_refused(runs: tuple[Path, Path], copy: Path, tmp_path: Path) -> None:
     quantized, base = runs
-    assert "two runs or more" in refusal(quantized)
+    assert f"two runs or more, as: compare {base} {quantized}" in refusal(quantized)
+    assert f"two runs or more, as: compare {base} OTHER_RUN" in refusal(base)
     assert "is named twice" in refusal(quantized, base, quantized / "baseline" / "..")
     assert "required: RUN" in refusal()
     assert "--metric=ndgc@10/full is not a test metric of all these runs; did you mean 'ndcg@10/full'?" in refusal(

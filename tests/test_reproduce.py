@@ -3,7 +3,10 @@
 import csv
 import json
 import math
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +17,10 @@ import pytest
 import yaml
 from command import refused
 from scipy import stats
+from stub import wait_for
 
 from lightning_vq.errors import UserError
+from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
 from lightning_vq.reproduce.results import Figure, paired_gain
 from lightning_vq.reproduce.runs import RowRuns
@@ -123,6 +128,14 @@ def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
     assert "2 tuning trials for each of 2 rows, base models and quantized ones alike" in markdown
     assert "- Fixed: nobody tuned it" in markdown
     assert (folder / "table.png").read_bytes().startswith(b"\x89PNG")
+    assert "](table.png)" in markdown
+    with (folder / "gains.csv").open() as file:
+        told = {(row["row"], row["column"]): row for row in csv.DictReader(file)}
+    of_base = table(root)[("Base", "N@10")]["mean"]
+    assert told[("Quantized", "N@10")]["base_mean"] == of_base
+    metrics = {column: told[("Quantized", column)]["metric"] for column in ("N@10", "seconds", "torso items")}
+    assert metrics == {"N@10": "test/ndcg@10/full", "seconds": "test_seconds", "torso items": "test/ndcg@10/full"}
+    assert told[("Quantized", "N@10")]["verdict"] in ("better", "worse", "not settled")
     text = reproduce(root)
     assert "tuning" not in text.partition("A small table")[0]
     assert "seeds" not in text.partition("A small table")[0]
@@ -236,12 +249,87 @@ def test_gains_against_scipy() -> None:
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.1] * 3, [0.2] * 3).p)  # no spread to test with
 
 
-def test_a_row_that_cannot_run_stops_no_other(tmp_path: Path) -> None:
-    bad = {**TABLE["rows"][3], "name": "Bad", "fixed": {"model.init_args.lr": -1}}
+def test_a_row_that_its_data_refuses_stops_no_other(tmp_path: Path) -> None:
+    bad = {**TABLE["rows"][3], "name": "Bad", "fixed": {"data.init_args.min_user": 9999}}
     text = reproduce(tmp_path, "--seeds", "1", expect=2, table={**TABLE, "rows": [bad, TABLE["rows"][3]]})
     assert "error: 1 of 2 rows could not run: Bad" in text
-    assert table(tmp_path)[("Bad", "N@10")]["verdict"].startswith("failed: model.init_args: lr is -1")
+    assert table(tmp_path)[("Bad", "N@10")]["verdict"].startswith("failed: planted: no interaction is left")
     assert table(tmp_path)[("Fixed", "N@10")]["n"] == "1"
+
+
+def test_all_that_is_wrong_with_a_table_is_told_before_anything_trains(tmp_path: Path) -> None:
+    good, wide = TABLE["rows"][3], {"model.init_args.ks": [10, 20]}
+    rows = [
+        {**good, "fixed": wide},
+        {**good, "name": "File", "base": ["conf/gmff.yaml"]},
+        {**good, "name": "Key", "fixed": {**wide, "model.init_args.lrr": 1}},
+        {**good, "name": "Space", "fixed": wide, "space": {"model.init_args.lr": {"low": -1.0, "high": 1.0}}},
+        {**good, "name": "Both", "fixed": {**wide, "model.init_args.lr": 0.1}, "space": LR},
+        {"name": "Refit", "source": "planted", "refit_of": "Both"},
+        {**good, "name": "Column"},
+        {**good, "name": "Protocol", "fixed": {**wide, "data.init_args.eval_protocols": ["sampled"]}},
+        {**TABLE["rows"][5], "name": "Far", "fixed": {"data.init_args.root": "nowhere"}},  # whose data is not at hand
+    ]
+    told = {**TABLE, "rows": rows, "columns": {"N@10": "test/ndcg@10/full", "C@20": "test/coverage@20/full"}}
+    why = {
+        "File": "there is no config conf/gmff.yaml",
+        "Key": "unknown key 'lrr'; did you mean 'lr'?",
+        "Space": "lr is -1.0",
+        "Both": "space: 'model.init_args.lr' and fixed both set model.init_args.lr",
+        "Refit": "space: 'model.init_args.lr' and fixed both set model.init_args.lr",
+        "Column": "column 'C@20': its runs will have no 'test/coverage@20/full'; give model.init_args.ks in its fixed",
+        "Protocol": "column 'N@10': its runs will have no 'test/ndcg@10/full'; give data.init_args.eval_protocols",
+        "Far": "column 'C@20'",
+    }
+    for options in ((), ("--report",)):
+        text = reproduce(tmp_path, *options, expect=2, table=told)
+        for name, part in why.items():
+            (line,) = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
+            assert part in line
+        assert f"error: 8 of 9 rows cannot run, and nothing was trained: {', '.join(why)}" in text
+        assert table(tmp_path)[("Fixed", "N@10")]["verdict"] == "not run"
+        assert table(tmp_path)[("Key", "N@10")]["verdict"].startswith("failed: ")
+    assert not list(tmp_path.rglob("runs"))
+
+
+def test_kept_results_without_a_column_still_show_the_others(whole: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(whole[0] / "out", tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    before = table(whole[0])[("Quantized", "N@10")]["mean"]
+    more = {**TABLE, "columns": {**TABLE["columns"], "N@20": "test/ndcg@20/full"}}
+    text = reproduce(tmp_path, "--report", "--rows", "quantized", expect=2, table=more)
+    assert "Quantized: column 'N@20': its runs will have no 'test/ndcg@20/full'; give model.init_args.ks" in text
+    after = table(tmp_path)
+    assert after[("Quantized", "N@20")]["verdict"] == "its runs have no test/ndcg@20/full"
+    assert after[("Quantized", "N@10")]["mean"] == before
+
+
+def test_rows_limit_what_is_shown_and_not_what_is_written(whole: tuple[Path, str]) -> None:
+    text = reproduce(whole[0], "--report", "--rows", "fixed", "absent")
+    shown = text.partition("budget small")[0]
+    assert "Quantized" not in shown
+    assert "Gains" not in shown
+    assert "Fixed" in shown
+    assert shown.count("not at hand") == 1  # of two columns
+    assert ("Quantized", "N@10") in table(whole[0])
+    assert table(whole[0])[("Absent", "seconds")]["verdict"].startswith("not at hand")
+
+
+def test_a_stopped_table_tells_how_to_go_on(tmp_path: Path) -> None:
+    path, out = tmp_path / "small table.yaml", tmp_path / "out"
+    long = {"small": {"trials": 2, "fixed": {"trainer.max_epochs": 5000, "patience": None}}}
+    path.write_text(yaml.safe_dump({**TABLE, "budgets": long}, sort_keys=False))
+    arguments = ["-m", "lightning_vq", "reproduce", str(path), "--out", str(out), "--rows", "bas?"]
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: list(out.rglob("last.ckpt")))
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"To go on: {shlex.join(['python', *arguments])}\n" in text
+    assert "--resume" not in text
+    assert text.count("To go on") == 1
 
 
 def test_where_data_would_come_from(tmp_path: Path) -> None:
@@ -277,6 +365,17 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path: Path) -> None:
             for option in parameter.options(parameter.drawn.edges()[0])
         ]
         assert rehearsed([*trial_options(settings), *lowest], []).epochs > 0
+
+
+def test_the_documented_table_can_be_trained(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", Path("docs/reproduce.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    _, paper = read_paper(str(tmp_path / "mine.yaml"))
+    rows: list[RowRuns] = []
+    for row in paper.rows:
+        tuning = next((one for one in rows if one.row.name == row.refit_of), None)
+        rows.append(RowRuns(paper, row, paper.budgets["small"], tmp_path / row.slug, tuning))
+    assert refusals(paper, rows) == {}
 
 
 def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:

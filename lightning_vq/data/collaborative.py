@@ -49,7 +49,7 @@ class CollaborativeData(RecommenderData):
         eval_protocols: "full" ranks all items but those the user trained on; "sampled" ranks against uniform
             negatives that the user never touched, stored with the source or drawn once by eval_seed.
         val_protocols: the protocols of validation during training (fewer are faster).
-        eval_negatives: of the sampled protocol.
+        eval_negatives: of the sampled protocol; where the source stores some, their number.
         eval_seed: of the drawn evaluation negatives and of split=ratio.
         eval_memory_mib: size that a block of (users x items) scores may take.
         seed: of training order and negatives; None takes that of seed_everything.
@@ -143,6 +143,9 @@ class CollaborativeData(RecommenderData):
                 raise UserError(f"{raw.where}: the {name} part is empty")
         self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where, raw.user_ids)
         self.evaluation = Evaluation(raw, self.parts, self.eval_negatives, self.eval_seed, self.eval_memory_mib)
+        for part, name, protocols in ((DEV, "dev", self.val_protocols), (TEST, "test", self.eval_protocols)):
+            if name in raw.negatives and "sampled" in protocols:
+                self.evaluation.sampled(part)  # another number of them than asked for leaves no run folder behind
         self.relations, self.categories = relation_names(raw), category_names(raw)
         self.raw = raw  # last: where this is set, all of the above stands
 

@@ -77,8 +77,9 @@ class Evaluation:
             else:
                 if stored[1].shape[1] != self.negatives:
                     raise UserError(
-                        f"{self.raw.where}: a held-out interaction comes with {stored[1].shape[1]} stored negatives; "
-                        f"data.init_args.eval_negatives is {self.negatives}"
+                        f"{self.raw.where}: a held-out interaction comes with {stored[1].shape[1]} stored negatives, "
+                        f"but data.init_args.eval_negatives is {self.negatives}: "
+                        f"--data.init_args.eval_negatives={stored[1].shape[1]}"
                     )
                 order = np.argsort(stored[0], kind="stable")
                 if not np.array_equal(stored[0][order], users.numpy()):

@@ -77,6 +77,10 @@ class Recommender(LightningModule, ABC):
     def monitors(self, data: RecommenderData) -> list[str]:
         """Return the validation metrics by which the best epoch can be chosen, the higher the better."""
 
+    def tests(self, data: RecommenderData) -> list[str]:
+        """Return the test metrics that a table may have as columns."""
+        return [name.replace("val/", "test/", 1) for name in self.monitors(data)]
+
     @abstractmethod
     def check(self, data: RecommenderData) -> None:
         """Refuse data that this model cannot be trained on, before it is read.

@@ -3,6 +3,7 @@
 Shapes: B users, P their held-out interactions, N items.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,9 +38,11 @@ class CollaborativeFiltering(Recommender):
     """Ranks items for users.
 
     Metric names carry stage and protocol: `test/ndcg@10/full` ranks every item but those in the user's training
-    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. The test also tells what is recommended:
-    `test/coverage@10/full`, the share of items in at least one user's list, and `test/popularity@10/full`, the mean
-    training count of what stands in the lists.
+    history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. Of a user who holds out several items
+    `full` makes one list, in which hr is whether any of them is within k; `uni99` ranks each against its own negatives,
+    and the user's value is the mean over them: there the two hit rates are of different things. The test also tells
+    what is recommended: `test/coverage@10/full`, the share of items in at least one user's list, and
+    `test/popularity@10/full`, the mean training count of what stands in the lists.
 
     Args:
         backbone: how ids become scores.
@@ -87,8 +90,16 @@ class CollaborativeFiltering(Recommender):
 
     def monitors(self, data: RecommenderData) -> list[str]:
         assert isinstance(data, CollaborativeData)
-        protocols = data.protocol_names(data.val_protocols)
-        return [f"val/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
+        return self._names("val", data.protocol_names(data.val_protocols))
+
+    def tests(self, data: RecommenderData) -> list[str]:
+        assert isinstance(data, CollaborativeData)
+        protocols = data.protocol_names(data.eval_protocols)
+        lists = [f"test/{name}@{k}/full" for name in ("coverage", "popularity") for k in self.ks]
+        return self._names("test", protocols) + (lists if "full" in protocols else [])
+
+    def _names(self, stage: str, protocols: Sequence[str]) -> list[str]:
+        return [f"{stage}/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
 
     def check(self, data: RecommenderData) -> None:
         if not isinstance(data, CollaborativeData):

@@ -1,14 +1,17 @@
 """`python -m lightning_vq reproduce cage/table2`: run what is missing of a paper's table, and say what came of it."""
 
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.reproduce.paper import FOLDER, Paper, read_paper
+from lightning_vq.reproduce.check import refusals
+from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
 from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
-from lightning_vq.reproduce.results import Figure, Gain, Result, families, figures, gains
+from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.sweep.processes import begin_warm
 
@@ -45,43 +48,72 @@ def main(arguments: list[str]) -> None:
     for row in paper.rows:
         tuning = every[row.refit_of] if row.refit_of is not None else None
         every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning)
-    possible = [row for row in rows if not options.report and row.at_hand(paper.root(row)) is None]
-    if possible:
-        begin_warm()
-    began, failed = time.time(), dict[str, str]()
-    for row in possible:
-        if options.hours is not None and time.time() - began > 3600 * options.hours:
-            break
+    begin_warm()
+    failed = refusals(paper, [every[row.name] for row in rows])
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    stop = "cannot run, and nothing was trained" if failed else "could not run"
+    if not options.report and not failed:
+        possible = [every[row.name] for row in rows if row.at_hand(paper.root(row)) is None]
         try:
-            every[row.name].run(seeds, options.parallel, lambda text: print(f"\n{text}", flush=True))
-        except UserError as error:  # the others may run all the same
-            failed[row.name] = str(error)
-            print(f"{row.name}: {error}", file=sys.stderr)
+            failed = _run(possible, seeds, options.parallel, options.hours)
+        except KeyboardInterrupt:
+            again = shlex.join(["python", "-m", "lightning_vq", "reproduce", *arguments])
+            print(f"To go on: {again}", file=sys.stderr)
+            raise
     told = notes(options.table, paper, (budget, paper.budgets[budget]), seeds)
-    _tell(paper, every, seeds, folder, told, failed)
+    _tell(paper, every, rows, seeds, folder, told, failed)
     if failed:
-        raise UserError(f"{len(failed)} of {len(rows)} rows could not run: {', '.join(failed)}")
+        raise UserError(f"{len(failed)} of {len(rows)} rows {stop}: {', '.join(failed)}")
     return None
 
 
+def _run(rows: Sequence[RowRuns], seeds: int, parallel: int, hours: float | None) -> dict[str, str]:
+    """Run what is missing of rows, and return why some could not run."""
+    began, failed = time.time(), dict[str, str]()
+    for one in rows:
+        if hours is not None and time.time() - began > 3600 * hours:
+            break
+        try:
+            one.run(seeds, parallel, lambda text: print(f"\n{text}", flush=True))
+        except UserError as error:  # the others may run all the same
+            failed[one.row.name] = str(error)
+            print(f"{one.row.name}: {error}", file=sys.stderr)
+    return failed
+
+
 def _tell(
-    paper: Paper, every: dict[str, RowRuns], seeds: int, folder: Path, told: list[str], failed: dict[str, str]
+    paper: Paper,
+    every: dict[str, RowRuns],
+    chosen: Sequence[Row],
+    seeds: int,
+    folder: Path,
+    told: list[str],
+    failed: dict[str, str],
 ) -> None:
-    """Print and write the whole table, whatever part of it has run."""
+    """Write the whole table, whatever part of it has run, and print the chosen rows."""
     found: list[Figure] = []
     against: list[Gain] = []
     by_name = {row.name: row for row in paper.rows}
     results: dict[str, dict[int, Result]] = {}
     for row in paper.rows:
-        results[row.name] = {seed: one for seed, one in every[row.name].results().items() if seed <= seeds}
-        found += figures(paper, row, results[row.name], seeds, failed.get(row.name))
+        why = failed.get(row.name)
+        try:
+            kept = every[row.name].results()
+        except (UserError, OSError) as error:  # of other settings than the table's now, or its base is gone
+            kept, why = {}, why or str(error)
+        results[row.name] = {seed: one for seed, one in kept.items() if seed <= seeds}
+        found += figures(paper, row, results[row.name], seeds, why)
         if row.over is not None:
             against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
+    names = {row.name for row in chosen}
     print()
-    show(paper.title, HEAD, figure_cells(found))
+    show(paper.title, HEAD, figure_cells([figure for figure in found if figure.row in names]))
     by_family = families(paper, against)
     for family in by_family:
-        show(family.title, GAINS, gain_cells(family))
+        part = [(gain, p) for gain, p in zip(family.gains, family.p_holm) if gain.row in names]
+        if part:
+            show(family.title, GAINS, gain_cells(Family(family.title, [g for g, _ in part], [p for _, p in part])))
     for line in told[1:]:
         print(line)
     for path in write(folder, paper, found, by_family, told):

@@ -29,7 +29,7 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-    panels[0].plot([], [], "o", color="C0", label="obtained")
+    panels[0].errorbar([], [], xerr=[], fmt="o", color="C0", label="obtained: mean ± standard deviation over seeds")
     panels[0].plot([], [], "D", color="C1", fillstyle="none", label="paper")
     canvas.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     with replacing(path) as temporary:

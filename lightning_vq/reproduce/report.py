@@ -15,7 +15,7 @@ from lightning_vq.reproduce.results import Family, Figure, Gain
 from lightning_vq.runs import replacing
 
 HEAD = ("row", "column", "paper", "obtained", "n", "difference", "verdict")
-GAINS = ("row", "over", "column", "its mean", "paper", "gain [95 %]", "n", "p", "p Holm", "verdict")
+GAINS = ("row", "over", "column", "base mean", "paper", "gain [95 %]", "n", "p", "p Holm", "verdict")
 Cells = list[list[str]]
 
 
@@ -27,12 +27,15 @@ def number(value: float | None) -> str:
 
 
 def figure_cells(figures: Sequence[Figure]) -> Cells:
-    rows = []
+    """Return the table; why a row has no figures stands in its first line alone."""
+    rows, before = [], ("", "")
     for f in figures:
         mean = number(f.mean) + (f" ± {number(f.spread)}" if not math.isnan(f.spread) else "")
         difference = "" if math.isnan(f.difference) else f"{f.difference:+.1%}"
         n = str(len(f.values)) if f.values else ""
-        rows.append([f.row, f.column, number(f.paper), mean, n, difference, f.verdict])
+        verdict = "" if f.status and (f.row, f.status) == before else f.verdict
+        rows.append([f.row, f.column, number(f.paper), mean, n, difference, verdict])
+        before = (f.row, f.status)
     return rows
 
 
@@ -70,8 +73,8 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
     if any(row.over for row in paper.rows):
         said += [
             "Whether a quantized row gains is told by the table of gains alone: mean difference over the seeds of both "
-            "rows, as a share of the base, with the 95 % interval by Student's t. p Holm: corrected over that table; "
-            "better, worse (of seconds: more, less) where it is below 0.05.",
+            "rows, as a share of the base mean (that of the row under `over`), with the 95 % interval by Student's t. "
+            "p Holm: corrected over that table; better, worse (of seconds: more, less) where it is below 0.05.",
             f"Groups, {DEFINITION}.",
         ]
     return said + ([paper.about] if paper.about else [])
@@ -90,10 +93,12 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
 def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Family], told: list[str]) -> list[Path]:
     """Write table.md, table.csv, gains.csv and, where anything ran, table.png, and return their paths."""
     paths = [folder / "table.md", folder / "table.csv", folder / "gains.csv"]
+    drawn = [folder / "table.png"] if any(f.values for f in figures) else []
     blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures))]
     blocks += [(family.title, GAINS, gain_cells(family)) for family in families]
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
+        lines += ["![The paper's figures and those obtained](table.png)", ""] if drawn else []
         for title, head, rows in blocks:
             lines += [title, ""] if title else []
             lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -110,11 +115,13 @@ def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Fami
             table.writerow(["" if v is None or v != v else v for v in values] + [f.verdict])
     with replacing(paths[2]) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow([*Gain._fields[:-1], "p_holm"])
+        head = [*Gain._fields[:3], "metric", "paper", "base_mean", *Gain._fields[5:-1], "p_holm", "verdict"]
+        table.writerow(head)
         for family in families:
             for gain, holm in zip(family.gains, family.p_holm):
-                table.writerow(["" if v is None or v != v else v for v in (*gain[:-1], holm)])
-    if any(f.values for f in figures):
-        paths.append(folder / "table.png")
-        draw(paths[-1], list(paper.columns), figures)
-    return paths
+                metric = paper.columns.get(gain.column, f"test/{paper.grouped()}")
+                values = [*gain[:3], metric, *gain[3:-1], holm, gain.verdict(holm)]
+                table.writerow(["" if v is None or v != v else v for v in values])
+    for path in drawn:
+        draw(path, list(paper.columns), figures)
+    return paths + drawn

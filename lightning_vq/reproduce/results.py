@@ -13,7 +13,6 @@ from scipy.stats import t as student
 
 from lightning_vq.compare_command import by_frequency
 from lightning_vq.comparison import ALPHA, holm
-from lightning_vq.errors import UserError, nearest
 from lightning_vq.held_out import read_held_out
 from lightning_vq.reproduce.paper import Paper, Row
 from lightning_vq.runs import read_json
@@ -113,28 +112,19 @@ def figures(paper: Paper, row: Row, results: Results, asked: int, failed: str | 
         failed: why it could not run, if it could not.
     """
     get = row.at_hand(paper.root(row))
-    status = f"failed: {failed}" if failed else "not run"
-    status = "" if results else f"not at hand: {get}" if get is not None else status
+    status = f"failed: {failed}" if failed else "not run" if get is None else f"not at hand: {get}"
     tolerance = paper.tolerance if row.comparable else None
-    return [
-        Figure(
-            row.name,
-            column,
-            row.paper.get(column),
-            [_value(one, name) for one in results.values()],
-            asked,
-            tolerance,
-            status,
-        )
-        for column, name in paper.columns.items()
-    ]
+    found = []
+    for column, name in paper.columns.items():
+        values = [value for one in results.values() if (value := _value(one, name)) is not None]
+        why = "" if values else f"its runs have no {name}" if results else status
+        found.append(Figure(row.name, column, row.paper.get(column), values, asked, tolerance, why))
+    return found
 
 
-def _value(result: Result, name: str) -> float:
+def _value(result: Result, name: str) -> float | None:
     of = result.metrics["test"] if name.startswith("test/") else result.metrics
-    if name not in of:
-        raise UserError(f"a column is {name!r}, which the runs have not{nearest(name, of)}")
-    return float(of[name])
+    return None if name not in of else float(of[name])
 
 
 def paired_gain(
@@ -172,8 +162,11 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
         both = (row.paper.get(column), over.paper.get(column))
         said = both[0] / both[1] - 1 if both[0] is not None and both[1] else None
         names = (row.name, over.name, column)
-        values = ([_value(t, name) for t in theirs], [_value(o, name) for o in ours])
-        found.append(paired_gain(names, said, *values, metric=name.startswith("test/")))
+        pairs = [(_value(t, name), _value(o, name)) for t, o in zip(theirs, ours)]
+        whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if whole:
+            values = ([a for a, _ in whole], [b for _, b in whole])
+            found.append(paired_gain(names, said, *values, metric=name.startswith("test/")))
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
@@ -183,11 +176,9 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
 
 def read_result(paper: Paper, run: Path) -> Result:
     """Return what a table keeps of a finished run."""
-    metric = paper.grouped()
-    result = Result(read_json(run / "metrics.json"), {} if metric is None else _group_means(run, metric))
-    for name in paper.columns.values():
-        _value(result, name)
-    return result
+    metrics, metric = read_json(run / "metrics.json"), paper.grouped()
+    there = metric is not None and f"test/{metric}" in metrics["test"]
+    return Result(metrics, _group_means(run, str(metric)) if there else {})
 
 
 def _group_means(run: Path, metric: str) -> dict[str, float]:

@@ -37,7 +37,7 @@ class RowRuns:
 
     def results(self) -> dict[int, Result]:
         """Return the result of each finished seed."""
-        self._check_settings()
+        self.check_settings()
         path, runs = self.folder / "results.json", {}
         kept = {int(seed): Result(**one) for seed, one in read_json(path).items()} if path.is_file() else {}
         for told in sorted(self.folder.glob(f"runs/sweeps/{SEEDS}*/trials/*/metrics.json")):
@@ -49,7 +49,7 @@ class RowRuns:
             write_json(path, {str(seed): found[seed]._asdict() for seed in sorted(found)}, indent=1)
         return {seed: found[seed] for seed in sorted(found)}
 
-    def _check_settings(self) -> None:
+    def check_settings(self) -> None:
         """Refuse runs of other settings than the table's now.
 
         Raises:
@@ -83,14 +83,13 @@ class RowRuns:
             parallel: fits at a time.
             told: is called with a line before each part.
         """
-        self._check_settings()
+        self.check_settings()
         if self.tuning is not None and not self.tuning.tuned:
             self.tuning.run(0, parallel, told)
         write_json(self.folder / "settings.json", self._settings(), indent=1)
         if self.row.space and not self.tuned:
             told(f"{self.row.name}: tuning, {self._ended(TUNE)} of {self.budget.trials} trials done")
-            what = {"base": self.row.base, "fixed": self._fixed(), "space": self.row.space}
-            self._sweep(TUNE, {**self.paper.sweep, **what, "trials": self.budget.trials}, parallel)
+            self._sweep(TUNE, self._tuning(), parallel)
             best = Path(read_json(self._study(TUNE) / "summary.json")["best"][0]["folder"])
             write_json(self.folder / "tuned.json", {"epoch": int(read_json(best / "metrics.json")["best"]["epoch"])})
             with replacing(self._tuned) as temporary:
@@ -105,16 +104,25 @@ class RowRuns:
         missing = [seed for seed in range(1, 1 + seeds) if seed not in finished]
         if missing:
             told(f"{self.row.name}: seeds {', '.join(map(str, missing))}")
-            base, fixed = self._settled()
-            settings: dict[str, Any] = {
-                "base": base,
-                "fixed": fixed,
-                "space": {"seed_everything": {"choices": missing}},
-                "objectives": dict(list(self.paper.sweep["objectives"].items())[:1]),
-                "sampler": "lightning_vq.sweep.settings.Grid",
-                "trials": len(missing),
-            }
-            self._sweep(f"{SEEDS}-{'-'.join(map(str, missing))}", settings, parallel)
+            self._sweep(f"{SEEDS}-{'-'.join(map(str, missing))}", self._fits(*self._settled(), missing), parallel)
+
+    def first(self) -> dict[str, Any]:
+        """Return the settings of the sweep that runs first: the tuning, or the fits where nothing is tuned."""
+        return self._tuning() if self.row.space else self._fits(self.row.base, self._fixed(), [1])
+
+    def _tuning(self) -> dict[str, Any]:
+        what = {"base": self.row.base, "fixed": self._fixed(), "space": self.row.space}
+        return {**self.paper.sweep, **what, "trials": self.budget.trials}
+
+    def _fits(self, base: list[str], fixed: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
+        return {
+            "base": base,
+            "fixed": fixed,
+            "space": {"seed_everything": {"choices": seeds}},
+            "objectives": dict(list(self.paper.sweep["objectives"].items())[:1]),
+            "sampler": "lightning_vq.sweep.settings.Grid",
+            "trials": len(seeds),
+        }
 
     def _fixed(self) -> dict[str, Any]:
         shared = self.paper.sweep.get("fixed", {})

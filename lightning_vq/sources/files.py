@@ -1,7 +1,9 @@
 """Reads a table of interactions from CSV, TSV (plain or gzipped) or Parquet, with messages that name the row."""
 
+import gzip
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +63,10 @@ def read_text(path: Path, quoted: bool = True) -> pa.Table:
 def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: bool) -> pa.Table:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
+    if delimiter == "," and _looks_tab_separated(path):
+        raise UserError(f"{path}: the file looks tab-separated: its first line has tabs and no comma; name it .tsv")
     options = pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False)
-    # One thread: only then do errors name the row.
-    reading = pyarrow.csv.ReadOptions(use_threads=False)
+    reading = pyarrow.csv.ReadOptions(use_threads=False)  # only then do errors name the row
     converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
     try:
         table = pyarrow.csv.read_csv(path, reading, options, converting)
@@ -72,6 +75,13 @@ def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: boo
     if path.suffix != ".gz":  # a cut gzip file is refused above
         _refuse_half_a_field(path, delimiter.encode())
     return table
+
+
+def _looks_tab_separated(path: Path) -> bool:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file, suppress(OSError, EOFError, zlib.error):
+        header = file.readline()
+        return b"\t" in header and b"," not in header
+    return False  # broken, which the reader of the whole file tells
 
 
 def _refuse_half_a_field(path: Path, delimiter: bytes) -> None:

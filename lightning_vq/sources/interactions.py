@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Metadata(NamedTuple):
-    """What is known about entities beside the interactions, for people to read."""
+    """What is known about entities beside the interactions. Categories are in the graph that CFKG trains on."""
 
     titles: list[str | None]  # (N)
     categories: list[list[str]]  # (N) the names of each one's categories: none, one or several

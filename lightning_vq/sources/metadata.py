@@ -1,4 +1,4 @@
-"""What is known about items beside a source: titles and categories, for people to read; no model sees them.
+"""What is known about items beside a source: titles and categories, for people to read, and for CFKG.
 
 Shapes: N items.
 """

@@ -1,6 +1,7 @@
 """`python -m lightning_vq sweep`: run, join or go on with a study, and say what it found."""
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -23,15 +24,11 @@ from lightning_vq.sweep.workers import living
 
 
 def main(arguments: list[str], brief: bool = False) -> None:
-    """Run the verb; `brief` leaves it to the caller to say what was found."""
+    """Run the verb; `brief` leaves it to the caller to say what was found, and how to go on."""
     for name in [name for name in os.environ if name.startswith(DISTRIBUTED_VARIABLES)]:
         del os.environ[name]  # of the job that this process is; its trials are jobs of their own
     settings, resume, text = read_settings(arguments)
-    space = read_space(settings.space)
-    for parameter in space:
-        settings.check_keys(f"space: {parameter.name!r}", parameter.keys)
-        for key in set(parameter.keys) & set(settings.fixed):
-            raise UserError(f"space: {parameter.name!r} and fixed both set {key}")
+    space = checked_space(settings)
     base = [read_yaml(Path(file)) for file in settings.base]
     options = trial_options(settings)
     found = rehearsed(options, variants(settings, space))
@@ -50,13 +47,30 @@ def main(arguments: list[str], brief: bool = False) -> None:
             path.write_text(text)
         table = LiveTable(settings, found.epochs)
         worker = Worker(settings, study, space, options, Devices(found.devices), found.forks, table)
-        _work(worker, arguments)
+        again = shlex.join(
+            ["python", "-m", "lightning_vq", "sweep", *(a for a in arguments if a != "--resume"), "--resume"]
+        )
+        _work(worker, None if brief else again)
         report(settings, study, baseline, time.time() - worker.begun, brief)
     except StorageInternalError as error:
         raise UserError(f"storage: {str(error).splitlines()[0]}; --resume goes on from what it holds") from None
 
 
-def _work(worker: Worker, arguments: list[str]) -> None:
+def checked_space(settings: Settings) -> list[Parameter]:
+    """Return the parameters of a sweep.
+
+    Raises:
+        UserError: a parameter that none can be, or a key that something else sets.
+    """
+    space = read_space(settings.space)
+    for parameter in space:
+        settings.check_keys(f"space: {parameter.name!r}", parameter.keys)
+        for key in set(parameter.keys) & set(settings.fixed):
+            raise UserError(f"space: {parameter.name!r} and fixed both set {key}")
+    return space
+
+
+def _work(worker: Worker, again: str | None) -> None:
     """Show the table while a worker works, and how to go on if it is stopped."""
     settings, study, table = worker.settings, worker.study, worker.table
     table.tell(f"study {settings.name} in {settings.folder}: {finished(study)}{settings.of} trials done so far")
@@ -65,8 +79,8 @@ def _work(worker: Worker, arguments: list[str]) -> None:
             worker.work()
             table.show(study, [], last=True)
     except KeyboardInterrupt:
-        command = " ".join(["python -m lightning_vq sweep", *(a for a in arguments if a != "--resume"), "--resume"])
-        print(f"Stopped: {finished(study)}{settings.of} trials are done. To go on: {command}", file=sys.stderr)
+        how = "" if again is None else f" To go on: {again}"
+        print(f"Stopped: {finished(study)}{settings.of} trials are done.{how}", file=sys.stderr)
         raise
 
 

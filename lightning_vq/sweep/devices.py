@@ -59,6 +59,10 @@ class Devices:
 
 
 def threads(parallel: int, devices: int) -> int:
-    """Return the threads of each process, where so many trials of so many processes run at a time."""
+    """Return the threads of each process, where so many trials of so many processes run at a time.
+
+    A share of the cores, or OMP_NUM_THREADS where that is less.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (parallel * devices))
+    share, asked = max(1, cores // (parallel * devices)), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(share, int(asked)) if asked.isdigit() and int(asked) else share

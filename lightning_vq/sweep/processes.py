@@ -5,9 +5,10 @@ Nothing here imports torch: the process that holds the study stays light, and on
 
 import multiprocessing as mp
 import multiprocessing.forkserver
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_vq.errors import UserError
 
@@ -38,21 +39,31 @@ def rehearsed(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
     Raises:
         UserError: one of them cannot be trained.
     """
-    ours, theirs = mp.Pipe(duplex=False)
-    process = FORKSERVER.Process(target=_check, args=(base, variants, theirs))
-    process.start()
-    theirs.close()
-    try:
-        answer = ours.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the check of the base config died with status {process.exitcode}") from None
-    finally:
-        process.kill()
-        process.join()
+    answer = _asked(_check, base, variants)
     if isinstance(answer, str):
         raise UserError(answer)
     return Found(*answer)
+
+
+def tested(fits: list[list[str]]) -> list[list[str] | str]:
+    """Return for each fit, as its options, the names of its test metrics, or why it cannot be trained on any data."""
+    return list(_asked(_tests, fits))
+
+
+def _asked(question: Callable[..., None], *arguments: Any) -> Any:
+    """Return what a fork of the warm process answers."""
+    ours, theirs = mp.Pipe(duplex=False)
+    process = FORKSERVER.Process(target=question, args=(*arguments, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the check of a config died with status {process.exitcode}") from None
+    finally:
+        process.kill()
+        process.join()
 
 
 def begin_fit(
@@ -91,6 +102,12 @@ def _check(base: list[str], variants: list[tuple[str, list[str]]], found: Connec
     from lightning_vq.sweep import warm
 
     warm.check(base, variants, found)
+
+
+def _tests(fits: list[list[str]], found: Connection) -> None:
+    from lightning_vq.sweep import warm
+
+    warm.tests(fits, found)
 
 
 def _illustrate(runs: list[Path]) -> None:

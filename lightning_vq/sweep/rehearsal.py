@@ -19,18 +19,19 @@ class Rehearsal(CLI):
 
     Args:
         args: options of `fit`.
-        sources: datamodules of earlier rehearsals by their config; read data is not read again.
+        sources: datamodules of earlier rehearsals by their config; read data is not read again. None: nor is any read.
     """
 
-    def __init__(self, args: list[str], sources: dict[str, Any]) -> None:
+    def __init__(self, args: list[str], sources: dict[str, Any] | None) -> None:
         self.sources = sources
         super().__init__(["fit", *args], "rehearsal", None, 0.0)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         quantization, _, _ = self.checked()
-        key = json.dumps(self._get(self.config, "data").as_dict(), default=str, sort_keys=True)
-        self.datamodule = self.sources.setdefault(key, self.datamodule)
-        prepare(self.model, self.datamodule, [quantization])
+        if self.sources is not None:
+            key = json.dumps(self._get(self.config, "data").as_dict(), default=str, sort_keys=True)
+            self.datamodule = self.sources.setdefault(key, self.datamodule)
+            prepare(self.model, self.datamodule, [quantization])
         config = {**self._get(self.config_init, "trainer"), "logger": False, "enable_checkpointing": False}
         return self._instantiate_trainer(config, [])  # type: ignore[return-value]
 
@@ -66,3 +67,17 @@ def rehearse(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
     return found
+
+
+def tested_metrics(fit: list[str]) -> list[str]:
+    """Return the names of the metrics that a fit would be tested by; no data is read.
+
+    Args:
+        fit: options of `fit`.
+
+    Raises:
+        UserError: it cannot be trained, whatever the data.
+    """
+    quieten()
+    rehearsal = Rehearsal(fit, None)
+    return rehearsal.model.tests(rehearsal.datamodule)

@@ -7,8 +7,11 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
@@ -23,7 +26,7 @@ from lightning_vq.errors import UserError, exit_status
 from lightning_vq.figures import draw
 from lightning_vq.modules.base import Recommender
 from lightning_vq.runs import TRIAL, read_yaml
-from lightning_vq.sweep.rehearsal import rehearse
+from lightning_vq.sweep.rehearsal import rehearse, tested_metrics
 from lightning_vq.tree_folder import write_trees
 
 pyarrow.array([""])  # looks for pandas, and imports it where it is
@@ -51,15 +54,29 @@ def fit(
 
 def check(base: list[str], variants: list[tuple[str, list[str]]], found: Connection) -> None:
     """Send what `rehearse` returns, or the message of what it raises."""
+    _answer(found, lambda: _result(lambda: tuple(rehearse(base, variants))))
+
+
+def tests(fits: list[list[str]], found: Connection) -> None:
+    """Send what `tested_metrics` returns of each fit, or the message of what it raises."""
+    _answer(found, lambda: [_result(partial(tested_metrics, fit)) for fit in fits])
+
+
+def _answer(found: Connection, answer: Callable[[], Any]) -> None:
     os.setsid()  # Ctrl-C is for the parent, which ends this process
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        found.send(tuple(rehearse(base, variants)))
-    except (UserError, OSError, MisconfigurationException) as error:
-        found.send(" ".join(str(error).split()))
+    found.send(answer())
     sys.stderr.flush()
     os._exit(0)
+
+
+def _result(work: Callable[[], Any]) -> Any:
+    """Return what work returns, or the message of what it raises, on one line."""
+    try:
+        return work()
+    except (UserError, OSError, MisconfigurationException) as error:
+        return " ".join(str(error).split())
 
 
 def illustrate(runs: list[Path]) -> None:

@@ -142,6 +142,13 @@ def test_missing_empty_and_unknown_files(tmp_path: Path) -> None:
         read_interactions(tmp_path / "nowhere.csv")
 
 
+@pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
+def test_tabs_under_a_name_of_commas(tmp_path: Path, name: str) -> None:
+    rows = [row.replace(",", "\t") for row in ROWS]
+    assert refusal(text_file(tmp_path, rows, name)).startswith(": the file looks tab-separated")
+    assert len(read_interactions(text_file(tmp_path, ["user,item,a\tb", "ann,x,1"])).users) == 1
+
+
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("user,item\nJosé,x\n".encode("latin-1"))
     assert "invalid UTF8" in refusal(tmp_path / "latin.csv")

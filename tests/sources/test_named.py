@@ -139,6 +139,7 @@ def test_info_on_planted_and_on_a_file(capsys: pytest.CaptureFixture[str], tmp_p
     data_command.main(["info", str(tmp_path / "mine.csv"), "--min-user", "2"])
     out = capsys.readouterr().out
     assert "2,000 users" in out
+    assert "unseen    55 items without an interaction; a fit ranks them like any other: 1,000 in all" in out
     assert "nothing to verify" in out
     assert "before    3 interactions, 2 users, 2 items; 75.000 % dense" in out
     assert "after     2 interactions, 1 users, 2 items (min_user=2, min_item=1)" in out

@@ -152,7 +152,11 @@ def test_folders_that_are_wrong(tmp_path: Path, texts: dict[str, str], expected:
 
 
 def test_another_number_of_negatives_than_stored(tmp_path: Path) -> None:
-    data = CollaborativeData(str(written(tmp_path)))
-    data.setup()
-    with pytest.raises(UserError, match=r"comes with 2 stored negatives; data\.init_args.eval_negatives is 99"):
-        data.evaluation.sampled(1)
+    folder = str(written(tmp_path))
+    told = (
+        r"comes with 2 stored negatives, but data\.init_args\.eval_negatives is 99: --data\.init_args\.eval_negatives=2"
+    )
+    for protocols in ({"val_protocols": ["full"]}, {"eval_protocols": ["full"]}):
+        with pytest.raises(UserError, match=told):
+            CollaborativeData(folder, **protocols).setup("fit")  # as it is read: before a run folder is made
+    CollaborativeData(folder, val_protocols=["full"], eval_protocols=["full"]).setup("fit")

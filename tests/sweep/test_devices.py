@@ -1,8 +1,11 @@
 """Handing out devices: never one to two trials, whichever process asks."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from lightning_vq.sweep.devices import Devices, threads
 
@@ -28,6 +31,15 @@ def test_a_dead_process_holds_none(tmp_path: Path) -> None:
     assert Devices(["0"], tmp_path).take(1) == ["0"]
 
 
-def test_threads_share_the_cores() -> None:
+def test_threads_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
     assert threads(10_000, 1) == 1
-    assert threads(1, 1) >= threads(2, 1) >= threads(2, 2) >= 1
+    assert (threads(1, 1), threads(2, 1), threads(2, 2)) == (8, 4, 2)
+
+
+@pytest.mark.parametrize(("asked", "given"), [("1", 1), ("3", 3), ("16", 4), ("2,1", 2), ("", 4), ("0", 4), ("all", 4)])
+def test_no_more_threads_than_asked_for(monkeypatch: pytest.MonkeyPatch, asked: str, given: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads(2, 1) == given
