@@ -32,7 +32,8 @@ from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
 from lightning_vq.figures import draw, draw_calibration
 from lightning_vq.messages import one_line, quieten
-from lightning_vq.modules.base import Recommender, checked_checkpoint
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.report import show
 from lightning_vq.run_config import check_training, refuse_another, to_keep
 from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, config_name, new_run_folder, read_json, write_json

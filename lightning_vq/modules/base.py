@@ -1,13 +1,10 @@
 """Recommender: owns the id tables, the quantizers on them, and the one training step of every family."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lightning_vq.backbones.base import Backbone
@@ -15,12 +12,12 @@ from lightning_vq.backbones.layers import new_table
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Categories, Lookup
+from lightning_vq.modules.categories import CategoryPlace, added_categories, category_tables
+from lightning_vq.modules.checkpoint import saved_part
+from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
 from lightning_vq.types import Block, Facts, Output, Pairs, Samples, Table, TableSpec, Triples
-
-CATEGORY = "_category"  # table of the categories of a table's entities: that of the entities, and this
-CategoryPlace = Literal["before", "after"]
 
 
 @runtime_checkable
@@ -32,7 +29,7 @@ class LossHook(Protocol):
         ...
 
 
-class Recommender(LightningModule, ABC):
+class Recommender(Family):
     """Backbone + id tables + quantizers.
 
     Args:
@@ -43,8 +40,6 @@ class Recommender(LightningModule, ABC):
         categories: vocabulary -> "before" or "after": the vectors of its real categories are added to its entities', to
             what is quantized or to what came of it (CAGE, appendix E).
     """
-
-    predicts: ClassVar[str]  # name of the file that `predict` writes
 
     def __init__(
         self,
@@ -67,48 +62,6 @@ class Recommender(LightningModule, ABC):
         self.quantizers = nn.ModuleDict()
         self._random_state: Tensor | None = None
 
-    # -- what a family says ------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def task_loss(self, output: Output, batch: Any) -> Tensor:
-        """Return the task's loss of one mini-batch, a mean over its rows."""
-
-    @abstractmethod
-    def monitors(self, data: RecommenderData) -> list[str]:
-        """Return the validation metrics by which the best epoch can be chosen, the higher the better."""
-
-    def tests(self, data: RecommenderData) -> list[str]:
-        """Return the test metrics that a table may have as columns."""
-        return [name.replace("val/", "test/", 1) for name in self.monitors(data)]
-
-    @abstractmethod
-    def check(self, data: RecommenderData) -> None:
-        """Refuse data that this model cannot be trained on, before it is read.
-
-        Raises:
-            UserError: with the key.
-        """
-
-    @abstractmethod
-    def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the last test in original ids.
-
-        The first has user, item (or row) and `rank/<protocol>` of every held-out case, the second user and
-        `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
-        """
-
-    def more(self, data: RecommenderData) -> dict[str, Any]:
-        """Return what else metrics.json is to tell of the last test."""
-        return {}
-
-    @abstractmethod
-    def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Return what `predict_step` made of all batches, in original ids."""
-
-    def scored(self, batch: Any) -> Any:
-        """Return what the backbone scores in training."""
-        return batch
-
     # -- building ----------------------------------------------------------------------------------------------------
 
     def build(self, facts: Facts) -> None:
@@ -129,23 +82,11 @@ class Recommender(LightningModule, ABC):
             )
         self.facts = facts
         self.backbone.prepare(facts)
-        self.specs = self.backbone.tables() | self._category_tables(facts)
+        self.specs = self.backbone.tables() | category_tables(self.backbone.tables(), self.categories, facts)
         for name, spec in self.specs.items():
             self.tables[name] = new_table(spec, facts.rows[spec.vocab])
             if spec.outside:
                 self.outside[name] = nn.Parameter(torch.zeros(spec.outside, spec.dim))
-
-    def _category_tables(self, facts: Facts) -> dict[str, TableSpec]:
-        """Return a table of categories for each quantizable table of a vocabulary that is to have them."""
-        for vocab in self.categories:
-            if vocab not in facts.categories:
-                there = f"it knows those of {sorted(facts.categories)}" if facts.categories else "it knows none"
-                raise UserError(f"model.init_args.categories names {vocab!r}, but of the data's categories {there}")
-        return {
-            name + CATEGORY: TableSpec(spec.vocab + CATEGORY, spec.dim, spec.init, quantizable=False)
-            for name, spec in self.backbone.tables().items()
-            if spec.vocab in self.categories and spec.quantizable
-        }
 
     def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
         """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
@@ -179,22 +120,13 @@ class Recommender(LightningModule, ABC):
     def table(self, name: str) -> Table:
         """Return a table as its quantizer sees it when it starts."""
         assert self.facts is not None
-        weight, known = self.tables[name].detach(), self._known().get(name)
+        weight, known = self.tables[name].detach(), self._categories().get(name)
         if known is not None and not known.after:
             weight = weight + known.mean(torch.arange(len(weight), device=weight.device)).detach()
         return Table(weight, self.facts.counts[self.specs[name].vocab])
 
-    def _known(self) -> dict[str, Categories]:
-        """Return the categories of each table that has them added."""
-        if not self.categories:
-            return {}
-        assert self.facts is not None
-        found = {}
-        for name, spec in self.specs.items():
-            if name + CATEGORY in self.specs:
-                of = self.facts.categories[spec.vocab].to(self.device)
-                found[name] = Categories(self.tables[name + CATEGORY], of, self.categories[spec.vocab] == "after")
-        return found
+    def _categories(self) -> dict[str, Categories]:
+        return added_categories(self.specs, self.tables, self.categories, self.facts)  # type: ignore[arg-type]
 
     @contextmanager
     def private_randomness(self, name: str, moment: int) -> Iterator[None]:
@@ -210,7 +142,7 @@ class Recommender(LightningModule, ABC):
 
     def lookup(self) -> Lookup:
         """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
-        return Lookup(self.tables, self.quantizers, self.outside, self._known())  # type: ignore[arg-type]
+        return Lookup(self.tables, self.quantizers, self.outside, self._categories())  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
@@ -290,7 +222,7 @@ class Recommender(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build and attach from the checkpoint, before its weights are loaded strictly."""
-        saved = _saved_part(checkpoint)
+        saved = saved_part(checkpoint)
         theirs, ours = saved["backbone"], describe(self.backbone)
         if theirs != ours:
             raise UserError(f"the checkpoint holds the backbone {theirs}, not the configured {ours}")
@@ -322,36 +254,9 @@ class Recommender(LightningModule, ABC):
     def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = "cpu") -> Self:  # type: ignore[override]
         """Open a checkpoint alone: no config, no data, no pickle; of this class, or of what is made from it."""
         checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
-        saved = _saved_part(checkpoint)
+        saved = saved_part(checkpoint)
         backbone, options = construct(saved["backbone"], Backbone), saved["module"]["init_args"]
         module = construct(saved["module"] | {"init_args": {"backbone": backbone, **options}}, cls)
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
-
-
-def _saved_part(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    saved = checkpoint.get("lightning_vq") if isinstance(checkpoint, dict) else None
-    parts = {"facts", "module", "backbone", "quantizers", "random_state"}
-    if not isinstance(saved, dict) or not parts <= set(saved):
-        raise UserError("the checkpoint was not written by lightning_vq (no whole 'lightning_vq' entry)")
-    return saved
-
-
-def checked_checkpoint(path: Path) -> Path:
-    """Return the path if it holds a readable checkpoint of ours.
-
-    Raises:
-        UserError: there is none, it is cut off, or it is something else.
-    """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise UserError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from None
-    saved = _saved_part(checkpoint)
-    construct(saved["backbone"], Backbone)
-    for spec in saved["quantizers"].values():
-        construct(spec, Quantizer)
-    return path

@@ -28,7 +28,8 @@ from lightning_vq.metrics import (
     rank_of_first,
     user_metrics,
 )
-from lightning_vq.modules.base import CategoryPlace, Recommender
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.types import EvalBatch, Output, Pairs, Triples
 
 Loss = Literal["bpr", "bce", "margin", "sampled_softmax", "softmax"]

@@ -19,7 +19,8 @@ from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.metrics import MetricName, user_metrics
-from lightning_vq.modules.base import CategoryPlace, Recommender
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.types import Output, Samples
 
 
@@ -66,6 +67,9 @@ class ClickThroughRate(Recommender):
         group = data.group()
         ranking = [] if group is None else [f"val/{m}@{k}/{group}" for m in self.metrics for k in self.ks]
         return ["val/auc", *([] if group is None else [f"val/gauc/{group}"]), *ranking]
+
+    def tests(self, data: RecommenderData) -> list[str]:
+        return [*super().tests(data), "test/logloss", "test/ece"]
 
     def check(self, data: RecommenderData) -> None:
         if not isinstance(data, ClickThroughData):

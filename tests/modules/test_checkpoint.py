@@ -12,7 +12,7 @@ from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
 from lightning_vq.errors import UserError
 from lightning_vq.modules import CollaborativeFiltering
-from lightning_vq.modules.base import checked_checkpoint
+from lightning_vq.modules.checkpoint import checked_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,56 @@
+"""What a family of tasks says of itself: its loss, its metrics, what it writes."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lightning_vq.data.base import RecommenderData
+from lightning_vq.types import Output
+
+
+class Family(LightningModule, ABC):
+    """A task: collaborative filtering, click-through rate."""
+
+    predicts: ClassVar[str]  # name of the file that `predict` writes
+
+    @abstractmethod
+    def task_loss(self, output: Output, batch: Any) -> Tensor:
+        """Return the task's loss of one mini-batch, a mean over its rows."""
+
+    @abstractmethod
+    def monitors(self, data: RecommenderData) -> list[str]:
+        """Return the validation metrics by which the best epoch can be chosen, the higher the better."""
+
+    def tests(self, data: RecommenderData) -> list[str]:
+        """Return the test metrics that a table may have as columns."""
+        return [name.replace("val/", "test/", 1) for name in self.monitors(data)]
+
+    @abstractmethod
+    def check(self, data: RecommenderData) -> None:
+        """Refuse data that this model cannot be trained on, before it is read.
+
+        Raises:
+            UserError: with the key.
+        """
+
+    @abstractmethod
+    def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the last test in original ids.
+
+        The first has user, item (or row) and `rank/<protocol>` of every held-out case, the second user and
+        `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
+        """
+
+    def more(self, data: RecommenderData) -> dict[str, Any]:
+        """Return what else metrics.json is to tell of the last test."""
+        return {}
+
+    @abstractmethod
+    def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Return what `predict_step` made of all batches, in original ids."""
+
+    def scored(self, batch: Any) -> Any:
+        """Return what the backbone scores in training."""
+        return batch
