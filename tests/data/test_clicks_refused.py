@@ -13,6 +13,7 @@ from click_tables import SCHEMA, as_text, encoded, sample_table, written
 
 from lightning_vq.data import ClickThroughData
 from lightning_vq.errors import UserError
+from lightning_vq.sources import feed
 from lightning_vq.sources.schema import Schema
 from tests.refusal import refusal_of
 
@@ -53,7 +54,10 @@ def test_a_wrong_value_in_a_row(tmp_path: Path, name: str, first: int, change: d
     [("12..5", "'12..5', not a number"), ("cheap", "'cheap', not a number"), ("-inf", "'-inf', which is not finite"),
      ("1e999", "'1e999', which is not finite")],
 )  # fmt: skip
-def test_text_among_numbers_far_into_a_csv(tmp_path: Path, value: str, told: str) -> None:
+def test_text_among_numbers_far_into_a_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setattr(feed, "BLOCK", 1 << 18)  # bytes, of more than a million
     rows = [f"train,{n % 2},u{n % 9},{n % 7}" for n in range(80_000)]
     rows[1], rows[2], rows[3] = "train,0,u1,nan", "train,0,u1,+.5", "train,0,u1, "  # which are no mistakes
     rows[71_001] = f"train,0,u1,{value}"

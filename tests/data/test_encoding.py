@@ -288,7 +288,9 @@ def test_how_much_of_test_is_unknown() -> None:
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-def test_labels_above_and_rows_that_are_dropped() -> None:
+@pytest.mark.parametrize("batch", [1, 4, 100])
+def test_labels_above_and_rows_that_are_dropped(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(feed, "BATCH", batch)
     columns: dict[str, Any] = {
         "label": [5, 3, 4, 1, 3, 2], "u": list("abcdef"), "part": ["train", "test", "dev", "train", "train", "test"],
     }  # fmt: skip

@@ -89,6 +89,9 @@ def test_it_learns_what_a_sum_over_fields_cannot(path: Path, learned: tuple[Clic
     assert found["test/logloss"] == pytest.approx(log_loss(test.labels, chances), abs=1e-6)
     assert found["test/ece"] < 0.15
     assert found["test/logloss"] < log_loss(test.labels, floor)
+    (found,) = trainer.validate(module, datamodule=clicks(path), verbose=False)
+    dev = samples(path, DEV)
+    assert found["val/auc"] == pytest.approx(roc_auc_score(dev.labels, logits(module, dev)), abs=1e-6)
 
 
 def test_metrics_by_group_are_those_of_its_rows(path: Path, learned: tuple[ClickThroughRate, Trainer, Path]) -> None:
@@ -139,7 +142,10 @@ def test_rows_of_no_group_count_in_no_group(path: Path, tmp_path: Path) -> None:
             areas.append(roc_auc_score(labels, scores[groups == group]))
             sizes.append(len(labels))
     assert found["test/gauc/who"] == pytest.approx(np.average(areas, weights=sizes), abs=1e-6)
-    assert len(module.tested(held)[1]["user"]) == len({g for g in groups[test.labels > 0].tolist() if g >= 0})
+    cases, by_user = module.tested(held)
+    assert sorted(cases["row"].to_pylist()) == test.cases[there & (test.labels > 0)].tolist()
+    assert all(users[row] == user for row, user in zip(cases["row"].to_pylist(), cases["user"].to_pylist()))
+    assert len(by_user["user"]) == len(set(groups[there & (test.labels > 0)].tolist()))
 
 
 @pytest.mark.parametrize("rows", [1, 2])
