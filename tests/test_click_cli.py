@@ -152,7 +152,7 @@ def test_test_validate_and_predict_from_the_folder_alone(runs: tuple[Path, Path,
 def test_the_saved_config_is_a_config_also_with_the_table_on_disk(runs: tuple[Path, Path, str], tmp_path: Path) -> None:
     options = [f"--trainer.default_root_dir={tmp_path}", "--data.init_args.memory=disk"]
     done("fit", "--config", str(runs[0] / "config.yaml"), *options, f"--data.init_args.folder={tmp_path}")
-    folder = tmp_path / "runs" / "config" / "1"
+    folder = tmp_path / "runs" / "mine" / "1"
     again, before = (json.loads((one / "metrics.json").read_text()) for one in (folder, runs[0]))
     assert again["test"] == before["test"]
     assert again["calibration"] == before["calibration"]
