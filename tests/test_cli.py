@@ -104,6 +104,8 @@ def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path
 def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 30
     small = SMALL if "cove" in path.name else [SMALL[0], SMALL[3]]
+    if "ClickThroughData" in path.read_text():
+        small = [*small, "--data.init_args.planted_samples=3000"]
     run("fit", "--config", str(path), *small, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
 
 
