@@ -4,13 +4,14 @@
 
 A step is an epoch of Trainer.fit over its steps. Its floor is what its matrix products (forward and backward, counted)
 take at the rate of a (5000, 400) x (400, 400) product in the same run. Also: evaluation of the dev rows, and what trees
-of [1000, 10] on users and items add to DCN's step, which take turns with the plain one.
+of [1000, 10] on planted users and items add to DCN's step, which take turns with the plain one.
 """
 
 import argparse
 import json
 import logging
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.data import ClickThroughData
 from lightning_vq.modules import ClickThroughRate
 from lightning_vq.quantizers import Cascaded
+from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.schema import Schema
 
 BATCH, HIDDEN, DIM = 5000, (400, 400, 400), 64
@@ -50,10 +52,14 @@ RIVALS = ("DCN", "DeepFM")
 SCRIPT = Path(__file__).with_name("rival_clicks.py")
 
 
-def made(backbone: FieldBackbone) -> tuple[ClickThroughRate, ClickThroughData]:
+ML_100K = ClickThroughData(
+    "ml-100k", schema=Schema(categorical=["user", "item"], label="rating", label_above=3), batch_size=BATCH, seed=0
+)
+WORLDS = ((1100, 1700), (5000, 5000))  # users and items; ml-100k has fewer users than SIZES' first level has codes
+
+
+def made(backbone: FieldBackbone, data: ClickThroughData = ML_100K) -> tuple[ClickThroughRate, ClickThroughData]:
     """Return a model and its data, built."""
-    schema = Schema(categorical=["user", "item"], label="rating", label_above=3)
-    data = ClickThroughData("ml-100k", schema=schema, batch_size=BATCH, seed=0)
     data.setup()
     module = ClickThroughRate(backbone)
     module.build(data.facts())
@@ -126,11 +132,13 @@ def recbole(o: argparse.Namespace, model: str) -> dict[str, list[float]]:
     return json.loads(out.read_text())
 
 
-def trees(o: argparse.Namespace) -> Row:
-    """Return milliseconds of DCN's step with trees, the floor being the plain one."""
+def trees(world: tuple[int, int], o: argparse.Namespace) -> Row:
+    """Return milliseconds of DCN's step with trees on so many users and items, the floor being the plain one."""
+    schema, options = Schema(categorical=["user", "item"]), PlantedOptions(*world)
+    planted = ClickThroughData(schema=schema, batch_size=BATCH, seed=0, planted=options)
     runs = []
     for sizes in ((), SIZES):
-        module, data = made(BACKBONES["DCN"]())
+        module, data = made(BACKBONES["DCN"](), planted)
         hook = QuantizationCallback({v: partial(Cascaded, codebook_sizes=sizes) for v in ("user", "item") if sizes})
         hook.attach(module)
         optimizer = module.configure_optimizers()
@@ -149,7 +157,8 @@ def trees(o: argparse.Namespace) -> Row:
         floor.append(median(plain for plain, _ in both))
         ours.append(median(quantized for _, quantized in both))
     share = [100 * (a / b - 1) for a, b in zip(ours, floor)]
-    return Row(f"DCN step with {list(SIZES)}, batch {BATCH}", "ms", ours, [], floor, share, "% of DCN's step", 10)
+    what = f"DCN step with {list(SIZES)} on {world[0]:,} users and {world[1]:,} items, batch {BATCH}"
+    return Row(what, "ms", ours, [], floor, share, "% of DCN's step", 10)
 
 
 def write_rows(folder: Path) -> Path:
@@ -173,6 +182,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3, help="timed in each repeat, after one that is not")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="models whose name holds this")
     parser.add_argument("--verbose", action="store_true", help="show RecBole's messages")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
@@ -180,8 +190,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     with tempfile.TemporaryDirectory() as folder:
         o.inter = write_rows(Path(folder))
-        rows = [row for name in BACKBONES for row in steps(name, o)]
-        rows.append(trees(o))
+        rows = [trees(world, o) for world in WORLDS]
+        for name in [name for name in BACKBONES if o.only in name]:
+            rows += steps(name, o)
+            print(f"done: {name}", file=sys.stderr, flush=True)
     o.out.write_text(
         json.dumps([r._asdict() | {"times_floor": r.times_floor(), "met": r.met()} for r in rows], indent=1)
     )

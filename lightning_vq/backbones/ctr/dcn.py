@@ -41,8 +41,17 @@ class DCN(FieldBackbone):
         self.output = glorot_linear(width + self.hidden[-1], 1, bias=False)
 
     def logits(self, vectors: Tensor) -> Tensor:
+        """Return logits (B,).
+
+        A cross layer keeps x_l = a_l x_0 + c_l, a number for each sample and a vector for all: with the products of x_0
+        with every w at hand, what is left of the layers is a few numbers a sample.
+        """
         first = vectors.flatten(1)  # x_0 (B, F D)
-        x = first
-        for layer, bias in zip(self.cross, self.cross_bias):
-            x = torch.addcmul(x + bias, first, layer(x))
-        return self.output(torch.cat([x, self.deep(first)], 1)).squeeze(1)
+        crossed, deep = self.output.weight[0].split((first.shape[1], self.hidden[-1]))
+        weights = torch.cat([*self.cross.parameters(), crossed[None]])  # (L + 1, F D): w_l, and the output's
+        products = (first @ weights.T).unbind(1)  # (B,) each
+        scale, shift = torch.ones_like(products[-1]), torch.zeros_like(crossed)  # a_l (B,), c_l (F D)
+        for weight, bias, product in zip(weights, self.cross_bias, products):
+            scale = scale + scale * product + shift @ weight
+            shift = shift + bias
+        return scale * products[-1] + shift @ crossed + self.deep(first) @ deep
