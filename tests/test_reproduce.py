@@ -268,7 +268,13 @@ def test_all_that_is_wrong_with_a_table_is_told_before_anything_trains(tmp_path:
         {"name": "Refit", "source": "planted", "refit_of": "Both"},
         {**good, "name": "Column"},
         {**good, "name": "Protocol", "fixed": {**wide, "data.init_args.eval_protocols": ["sampled"]}},
-        {**TABLE["rows"][5], "name": "Far", "fixed": {"data.init_args.root": "nowhere"}},  # whose data is not at hand
+        {**TABLE["rows"][5], "name": "Far", "base": ["conf/absent.yaml"]},  # nor is its data at hand
+        {
+            **TABLE["rows"][5],
+            "name": "Far, of clicks",
+            "source": "mind-small",
+            "base": ["conf/dcn.yaml"],
+        },  # not fetched
     ]
     told = {**TABLE, "rows": rows, "columns": {"N@10": "test/ndcg@10/full", "C@20": "test/coverage@20/full"}}
     why = {
@@ -279,15 +285,16 @@ def test_all_that_is_wrong_with_a_table_is_told_before_anything_trains(tmp_path:
         "Refit": "space: 'model.init_args.lr' and fixed both set model.init_args.lr",
         "Column": "column 'C@20': its runs will have no 'test/coverage@20/full'; give model.init_args.ks in its fixed",
         "Protocol": "column 'N@10': its runs will have no 'test/ndcg@10/full'; give data.init_args.eval_protocols",
-        "Far": "column 'C@20'",
+        "Far": "there is no config conf/absent.yaml",
     }
     for options in ((), ("--report",)):
         text = reproduce(tmp_path, *options, expect=2, table=told)
         for name, part in why.items():
             (line,) = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
             assert part in line
-        assert f"error: 8 of 9 rows cannot run, and nothing was trained: {', '.join(why)}" in text
+        assert f"error: 8 of 10 rows cannot run, and nothing was trained: {', '.join(why)}" in text
         assert table(tmp_path)[("Fixed", "N@10")]["verdict"] == "not run"
+        assert table(tmp_path)[("Far, of clicks", "N@10")]["verdict"].startswith("not at hand")
         assert table(tmp_path)[("Key", "N@10")]["verdict"].startswith("failed: ")
     assert not list(tmp_path.rglob("runs"))
 

@@ -16,7 +16,7 @@ from lightning_vq.sweep.settings import read_settings
 
 
 def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
-    """Return why rows cannot run, by their names. No data is read: what it would refuse is told at a row's turn.
+    """Return why rows cannot run, by their names. What only their data can tell is told at a row's turn.
 
     Args:
         paper: the table.
@@ -27,9 +27,12 @@ def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
     fits: dict[str, list[list[str]]] = {}
     for own in {id(own): own for own in needed.values() if own.row.base}.values():
         try:
-            fits[own.row.name] = _edges(own)
+            edges = _edges(own)
         except UserError as error:
             why[own.row.name] = str(error)
+            continue
+        if own.row.at_hand(paper.root(own.row)) is None:  # else to ask for its metrics might fetch the data
+            fits[own.row.name] = edges
     answers = iter(tested([fit for edges in fits.values() for fit in edges]))
     for name, edges in fits.items():
         found = [next(answers) for _ in edges]

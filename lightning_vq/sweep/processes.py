@@ -46,7 +46,7 @@ def rehearsed(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
 
 
 def tested(fits: list[list[str]]) -> list[list[str] | str]:
-    """Return for each fit, as its options, the names of its test metrics, or why it cannot be trained on any data."""
+    """Return for each fit, as its options, the names of its test metrics, or why it cannot be trained."""
     return list(_asked(_tests, fits))
 
 

@@ -19,18 +19,19 @@ class Rehearsal(CLI):
 
     Args:
         args: options of `fit`.
-        sources: datamodules of earlier rehearsals by their config; read data is not read again. None: nor is any read.
+        sources: datamodules of earlier rehearsals by their config; read data is not read again.
+        build: the model on the data; else no more is read of it than tells its metrics.
     """
 
-    def __init__(self, args: list[str], sources: dict[str, Any] | None) -> None:
-        self.sources = sources
+    def __init__(self, args: list[str], sources: dict[str, Any], build: bool = True) -> None:
+        self.sources, self.build = sources, build
         super().__init__(["fit", *args], "rehearsal", None, 0.0)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        key = json.dumps(self._get(self.config, "data").as_dict(), default=str, sort_keys=True)
+        self.datamodule = self.sources.setdefault(key, self.datamodule)
         quantization, _, _ = self.checked()
-        if self.sources is not None:
-            key = json.dumps(self._get(self.config, "data").as_dict(), default=str, sort_keys=True)
-            self.datamodule = self.sources.setdefault(key, self.datamodule)
+        if self.build:
             prepare(self.model, self.datamodule, [quantization])
         config = {**self._get(self.config_init, "trainer"), "logger": False, "enable_checkpointing": False}
         return self._instantiate_trainer(config, [])  # type: ignore[return-value]
@@ -69,15 +70,16 @@ def rehearse(base: list[str], variants: list[tuple[str, list[str]]]) -> Found:
     return found
 
 
-def tested_metrics(fit: list[str]) -> list[str]:
-    """Return the names of the metrics that a fit would be tested by; no data is read.
+def tested_metrics(fit: list[str], sources: dict[str, Any]) -> list[str]:
+    """Return the names of the metrics that a fit would be tested by.
 
     Args:
         fit: options of `fit`.
+        sources: as of `Rehearsal`.
 
     Raises:
         UserError: it cannot be trained, whatever the data.
     """
     quieten()
-    rehearsal = Rehearsal(fit, None)
+    rehearsal = Rehearsal(fit, sources, build=False)
     return rehearsal.model.tests(rehearsal.datamodule)

@@ -59,7 +59,8 @@ def check(base: list[str], variants: list[tuple[str, list[str]]], found: Connect
 
 def tests(fits: list[list[str]], found: Connection) -> None:
     """Send what `tested_metrics` returns of each fit, or the message of what it raises."""
-    _answer(found, lambda: [_result(partial(tested_metrics, fit)) for fit in fits])
+    sources: dict[str, Any] = {}
+    _answer(found, lambda: [_result(partial(tested_metrics, fit, sources)) for fit in fits])
 
 
 def _answer(found: Connection, answer: Callable[[], Any]) -> None:
