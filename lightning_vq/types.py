@@ -9,6 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
+# Names of tables beside one of entities: that one's, and
+FIRST = "_first"  # weights of first order
+CATEGORY = "_category"  # real categories of the entities
+
 
 class Facts(NamedTuple):
     """What a model must know of the data before its tables exist. Saved whole in every checkpoint."""
@@ -21,6 +25,7 @@ class Facts(NamedTuple):
     fields: dict[str, str] = {}  # categorical field -> its vocabulary, in the order of Samples.fields
     sequences: dict[str, str] = {}  # field of many values -> its vocabulary, in the order of Samples.sequences
     numbers: tuple[str, ...] = ()  # numeric fields, in the order of Samples.numbers
+    moments: dict[str, tuple[float, float]] = {}  # what they were standardised by: mean and deviation
     categories: dict[str, Tensor] = {}  # vocabulary -> (N, W) int64 rows of "<vocabulary>_category", -1 after the last
 
 

@@ -16,9 +16,7 @@ from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.layers import dropped
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
-from lightning_vq.types import Facts, Output, Samples, TableSpec
-
-FIRST = "_first"  # table of the weights of first order: that of the vectors, and this
+from lightning_vq.types import FIRST, Facts, Output, Samples, TableSpec
 
 
 class FieldBackbone(Backbone):

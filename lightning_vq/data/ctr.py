@@ -9,6 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 import torch
+from torch import nn
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.encoding import Encoded, encode
@@ -26,7 +27,7 @@ from lightning_vq.sources.named import named_source
 from lightning_vq.sources.planted import PlantedOptions, make_world
 from lightning_vq.sources.planted_clicks import planted_clicks
 from lightning_vq.sources.schema import Schema
-from lightning_vq.types import Facts, Samples, cut
+from lightning_vq.types import CATEGORY, FIRST, Facts, Samples, cut
 from lightning_vq.vocabulary import Vocabulary
 
 
@@ -44,9 +45,9 @@ class ClickThroughData(RecommenderData):
             group in two parts); "auto" is given where the schema names a split column, else ratio.
         ratio: shares of train, dev and test.
         split_seed: of the splits by ratio and group.
-        memory: "resident", or "disk": the encoded table is made once, batch by batch, in a temporary folder, and read
-            from there as it is needed; the same rows in the same order.
-        folder: of "disk", removed at the end; else the system's.
+        memory: "resident", or "disk": each process encodes the table batch by batch into temporary files and reads them
+            as it needs them, the same rows in the same order. Some 10 to 50 bytes a row stay in memory (order, split).
+        folder: of these files; else the system's, which may itself be memory.
         batch_size: rows of a mini-batch, on each rank (B).
         eval_batch_size: rows that are scored at a time.
         seed: of training order; None takes that of seed_everything.
@@ -74,20 +75,21 @@ class ClickThroughData(RecommenderData):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
-        if min(ratio) <= 0:
+        if not all(share > 0 for share in ratio):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         if schema is not None:
             schema.check()
             schema.columns(split)
         elif is_path(source):
             raise UserError(f"data.init_args.schema is missing: it tells what the columns of {source} are")
+        if folder is not None and not Path(folder).is_dir():
+            raise UserError(f"data.init_args.folder: there is no folder {folder}")
         self.source, self.root, self.schema = source, root, schema
         self.split, self.ratio, self.split_seed = split, ratio, split_seed
         self.memory, self.folder = memory, folder
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
         self.planted, self.planted_samples = planted, planted_samples
         self.encoded: Encoded | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -111,10 +113,14 @@ class ClickThroughData(RecommenderData):
             return
         feed, self.schema = self.read()
         kind: Kind = ("ratio" if self.schema.split is None else "given") if self.split == "auto" else self.split
+        _refuse_names(self.schema)
+        how = Split(kind, self.ratio, self.split_seed)
         if self.memory == "disk":
-            self._temporary = tempfile.TemporaryDirectory(prefix="lightning_vq-", dir=self.folder)
-        made = None if self._temporary is None else Path(self._temporary.name)
-        encoded = encode(feed, self.schema, Split(kind, self.ratio, self.split_seed), made)
+            # The files go once they are mapped, and their room when the process ends, in whatever way it does.
+            with tempfile.TemporaryDirectory(prefix="lightning_vq-", dir=self.folder) as made:
+                encoded = encode(feed, self.schema, how, Path(made))
+        else:
+            encoded = encode(feed, self.schema, how)
         for part, word in ((TRAIN, "train"), (DEV, "dev")):  # test rows to be predicted may have none that is true
             labels = encoded.samples[part].labels
             if labels.min() == labels.max():
@@ -138,6 +144,7 @@ class ClickThroughData(RecommenderData):
             fields=schema.fields(),
             sequences=dict(schema.sequence),
             numbers=tuple(schema.standardised),
+            moments=dict(encoded.moments),
             categories={vocab: rows for vocab, (_, rows) in categories.items()},
         )
 
@@ -150,6 +157,8 @@ class ClickThroughData(RecommenderData):
 
     def _metadata(self) -> dict[str, Metadata]:
         """Return what a named source knows of its items; of planted ones the coarsest level alone."""
+        if "item" not in self._ready()[0].vocabularies:
+            return {}
         if self.source == "planted":
             name, nodes = list(self.truth("item").items())[-1]
             return {"item": Metadata([None] * len(nodes), [[f"{name} {node}"] for node in nodes])}
@@ -160,7 +169,7 @@ class ClickThroughData(RecommenderData):
         return {} if known is None else {"item": known}
 
     def truth(self, vocab: str) -> dict[str, Array]:
-        if self.source != "planted" or vocab != "item":
+        if self.source != "planted" or vocab != "item" or vocab not in self._ready()[0].vocabularies:
             return {}
         places = [int(name[1:]) for name in self._ready()[0].vocabularies["item"].to_pylist()]  # "i12"
         world = make_world(self.planted)
@@ -234,3 +243,19 @@ class ClickThroughData(RecommenderData):
         whole = samples._replace(groups=groups if len(groups) else None)
         rows = torch.arange(len(samples.labels))
         return EvalLoader(rows, self.eval_batch_size, lambda some: cut(whole, some), *self.rank())
+
+
+def _refuse_names(schema: Schema) -> None:
+    """Refuse fields whose tables could not have their names.
+
+    Raises:
+        UserError: with the column.
+    """
+    torch_has = nn.ModuleDict()
+    for name in [*schema.fields(), *schema.sequence]:
+        why = "torch has that name for itself" if hasattr(torch_has, name) or hasattr(nn.ParameterDict(), name) else ""
+        why = "a name with a dot cannot be a table's" if "." in name else why
+        for end in (FIRST, CATEGORY):
+            why = f"names that end in {end} are those of tables beside a field's" if name.endswith(end) else why
+        if why:
+            raise UserError(f"the column {name!r} cannot be a field: {why}; give it another name in the table")

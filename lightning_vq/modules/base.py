@@ -74,6 +74,10 @@ class Recommender(Family):
             changed = [vocab for vocab in vocabs if self.facts.ids.get(vocab) != facts.ids.get(vocab)]
             if changed:
                 raise UserError(f"model and data number their {changed} differently: the data has changed since")
+            for what in ("fields", "sequences", "numbers", "moments"):
+                before, now = getattr(self.facts, what), getattr(facts, what)
+                if _plain(before) != _plain(now):
+                    raise UserError(f"the model was made for {what} {before}, the data has {now}, in this order")
             return
         missing = self.backbone.needs - set(facts.provides)
         if missing:
@@ -260,3 +264,10 @@ class Recommender(Family):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
+
+
+def _plain(told: Any) -> list[tuple[Any, ...]]:
+    """Return names, and what belongs to them, in their order; numbers to nine places, as machines sum differently."""
+    if not isinstance(told, dict):
+        return [(name,) for name in told]
+    return [(k, v) if isinstance(v, str) else (k, *(f"{x:.9g}" for x in v)) for k, v in told.items()]

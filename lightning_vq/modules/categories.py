@@ -7,9 +7,8 @@ from torch import Tensor
 
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Categories
-from lightning_vq.types import Facts, TableSpec
+from lightning_vq.types import CATEGORY, Facts, TableSpec
 
-CATEGORY = "_category"  # table of the categories of a table's entities: that of the entities, and this
 CategoryPlace = Literal["before", "after"]  # are they added to what is quantized, or to what came of it?
 
 
@@ -31,7 +30,7 @@ def category_tables(
             there = f"it knows those of {sorted(facts.categories)}" if facts.categories else "it knows none"
             raise UserError(f"model.init_args.categories names {vocab!r}, but of the data's categories {there}")
     return {
-        name + CATEGORY: TableSpec(spec.vocab + CATEGORY, spec.dim, spec.init, quantizable=False)
+        name + CATEGORY: TableSpec(spec.vocab + CATEGORY, spec.dim, spec.init, quantizable=False, decay=spec.decay)
         for name, spec in specs.items()
         if spec.vocab in asked and spec.quantizable
     }

@@ -56,6 +56,9 @@ class Schema:
         for name in fields:
             if fields.count(name) > 1 or name == self.label:
                 raise UserError(f"{where}: the column {name!r} is named twice")
+        for key in ("split", "timestamp", "group"):
+            if getattr(self, key) == self.label:
+                raise UserError(f"{where}.{key} is {self.label!r}, which is the label")
         for name, how in self.numeric.items():
             if how != "standardised" and not (isinstance(how, int) and how >= 2):
                 raise UserError(f"{where}.numeric.{name} is {how!r}; it must be at least 2 buckets, or standardised")

@@ -79,12 +79,11 @@ def test_small_batches_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_files_on_disk_are_what_is_read(tmp_path: Path) -> None:
     path = written(sample_table(), tmp_path / "t.parquet")
-    held = ClickThroughData(str(path), schema=SCHEMA, memory="disk", folder=str(tmp_path))
-    held.setup()
-    assert held.encoded is not None
-    (folder,) = (p for p in tmp_path.iterdir() if p.is_dir())
+    folder = tmp_path / "made"
+    folder.mkdir()
+    made = encode(feed.feed_of(path), SCHEMA, Split("ratio", (0.8, 0.1, 0.1), 0), folder)
     for word, part in (("train", TRAIN), ("dev", DEV), ("test", TEST)):
-        samples = held.encoded.samples[part]
+        samples = made.samples[part]
         for name in ("fields", "numbers", "sequences", "labels", "cases"):
             kept = np.load(folder / f"{word}-{name}.npy", mmap_mode="r")
             assert np.array_equal(kept, getattr(samples, name).numpy())

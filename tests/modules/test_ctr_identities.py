@@ -15,6 +15,7 @@ import lightning_vq.backbones.ctr as family
 from lightning_vq.backbones.fields import FieldBackbone
 from lightning_vq.callbacks import QuantizationCallback
 from lightning_vq.data import ClickThroughData
+from lightning_vq.errors import UserError
 from lightning_vq.modules import ClickThroughRate, Recommender
 from lightning_vq.quantizers import Cascaded, Quantizer
 from lightning_vq.sources.planted import PlantedOptions
@@ -79,3 +80,27 @@ def test_a_changed_codebook_changes_logits_and_a_checkpoint_keeps_them(
         for parameter in module.quantizers["item"].parameters():
             parameter.add_(1.0)
     assert not torch.equal(logits(module, data), before)
+
+
+def test_data_of_other_columns_or_moments_is_refused() -> None:
+    module, data, _ = trained(discovered()[0], {})
+    facts = data.facts()
+    changed = {
+        "fields": dict(reversed(facts.fields.items())),
+        "numbers": ("cost",),
+        "moments": {"price": (20.0, 50.0)},
+    }
+    for what, value in changed.items():
+        with pytest.raises(UserError, match=f"the model was made for {what}"):
+            module.build(facts._replace(**{what: value}))
+    module.build(facts)
+
+
+def test_a_table_on_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    data = ClickThroughData(planted=WORLD, planted_samples=600, memory="disk", folder=str(tmp_path))
+    data.setup()
+    assert list(tmp_path.iterdir()) == []
+    resident = ClickThroughData(planted=WORLD, planted_samples=600)
+    resident.setup()
+    for ours, theirs in zip(next(iter(data.test_dataloader())), next(iter(resident.test_dataloader()))):
+        assert torch.equal(ours, theirs)
