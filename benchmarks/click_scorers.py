@@ -62,8 +62,7 @@ def main() -> None:
     for run in parser.parse_args().runs:
         data = data_of(run)
         assert data.encoded is not None
-        labels, groups = data.encoded.samples[TEST].labels, data.encoded.groups[TEST]
-        grouped = groups if len(groups) else None
+        labels, grouped = data.encoded.samples[TEST].labels, data.encoded.samples[TEST].groups
         draws = [measured(torch.rand(len(labels), generator=torch.Generator().manual_seed(s)), labels, grouped)
                  for s in range(SEEDS)]  # fmt: skip
         rows = {

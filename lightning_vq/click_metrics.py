@@ -110,6 +110,15 @@ def clicked_ranks(scores: Tensor, labels: Tensor, groups: Tensor) -> tuple[Tenso
     return places, groups[places], ranks[clicked]
 
 
+class Scores(NamedTuple):
+    """Scored rows, each once."""
+
+    cases: Tensor  # (E,) rising
+    logits: Tensor  # (E,)
+    labels: Tensor  # (E,)
+    groups: Tensor  # (E,) -1 for a row of none
+
+
 class Scored(Metric):
     """Collects the logit of each row over all processes; a row that is seen twice counts once."""
 
@@ -131,8 +140,8 @@ class Scored(Metric):
         self.labels.append(labels)
         self.groups.append(groups)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return cases, logits, labels and groups (E,), cases rising."""
+    def compute(self) -> Scores:
+        """Return the rows of all processes."""
         cases, logits, labels, groups = (
             dim_zero_cat(column) for column in (self.cases, self.logits, self.labels, self.groups)
         )
@@ -141,4 +150,4 @@ class Scored(Metric):
         first = torch.ones_like(cases, dtype=torch.bool)
         first[1:] = cases[1:] != cases[:-1]
         order = order[first]
-        return cases[first], logits[order], labels[order], groups[order]
+        return Scores(cases[first], logits[order], labels[order], groups[order])

@@ -12,7 +12,22 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_vq.errors import UserError
+
 MetricName = Literal["hr", "recall", "ndcg", "mrr", "map"]
+
+
+def refuse_bad(metrics: Sequence[MetricName], ks: Sequence[int]) -> None:
+    """Refuse metrics and cut-offs of a model that are none or doubled.
+
+    Raises:
+        UserError: with the key.
+    """
+    for key, values in (("metrics", metrics), ("ks", ks)):
+        if not values or len(set(values)) < len(values):
+            raise UserError(f"model.init_args.{key} is {list(values)}; it must name one or more, each once")
+    if min(ks) < 1:
+        raise UserError(f"model.init_args.ks is {list(ks)}; all must be at least 1")
 
 
 def rank_of_first(scores: Tensor) -> Tensor:

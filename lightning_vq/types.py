@@ -87,9 +87,9 @@ class Triples(NamedTuple):
 class Samples(NamedTuple):
     """Rows of a table of features, of which a label is to be predicted."""
 
-    fields: Tensor  # (B, F) int64 row in the vocabulary of each categorical field; N for what it does not have
+    fields: Tensor  # (B, F) int32 row in the vocabulary of each categorical field; N for what it does not have
     numbers: Tensor  # (B, M) float32
-    sequences: Tensor  # (B, Q, T) int64 rows in the vocabularies of the fields of many values, -1 after the last
+    sequences: Tensor  # (B, Q, T) int32 rows in the vocabularies of the fields of many values, -1 after the last
     labels: Tensor  # (B,) float32, 0 or 1
     cases: Tensor  # (B,) int64 place in the data
     groups: Tensor | None = None  # (B,) int64, rows of one are ranked together; None: nothing is ranked

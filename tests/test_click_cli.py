@@ -195,7 +195,7 @@ BAD = {
     "model.init_args.backbone=lightning_vq.backbones.collaborative.bprmf.BPRMF": "BPRMF needs ['pairs'], but the data",
     "model.init_args.backbone.init_args.hidden=[]": "hidden is []",
     "model.init_args.categories={item: before}": "categories names 'item'",
-    "model.init_args.bins=0": "bins 0",
+    "model.init_args.bins=0": "bins is 0",
     "quantization.quantizers.user.init_args.codebook_sizes=[50,4]": "rows (40)",
 }
 

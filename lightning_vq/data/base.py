@@ -54,7 +54,6 @@ class RecommenderData(LightningDataModule, ABC):
         Args:
             seed: of the data's own; None takes that of seed_everything.
         """
-
         trainer: Any = self.trainer
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
         return (torch.initial_seed() if seed is None else seed), epoch

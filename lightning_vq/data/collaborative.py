@@ -16,7 +16,7 @@ from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.samplers import PairSampler, Sampler, popularity
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split, split_interactions
-from lightning_vq.data.triples import KnowledgeGraph, TripleSampler, category_names, knowledge_graph, relation_names
+from lightning_vq.data.triples import KnowledgeGraph, TripleSampler, knowledge_graph, relation_names
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import is_folder, is_path, read_folder
@@ -146,7 +146,7 @@ class CollaborativeData(RecommenderData):
         for part, name, protocols in ((DEV, "dev", self.val_protocols), (TEST, "test", self.eval_protocols)):
             if name in raw.negatives and "sampled" in protocols:
                 self.evaluation.sampled(part)  # another number of them than asked for leaves no run folder behind
-        self.relations, self.categories = relation_names(raw), category_names(raw)
+        self.relations, (self.categories, self.categories_of) = relation_names(raw), category_rows(raw.item_metadata)
         self.raw = raw  # last: where this is set, all of the above stands
 
     def facts(self) -> Facts:
@@ -174,7 +174,7 @@ class CollaborativeData(RecommenderData):
             },
             provides=("pairs", "graph", "triples"),
             pairs=torch.stack([users, items], dim=1).int(),
-            categories={"item": category_rows(self.raw.item_metadata)[1]} if self.categories else {},
+            categories={"item": self.categories_of} if self.categories else {},
         )
 
     def vocabularies(self) -> dict[str, Vocabulary]:

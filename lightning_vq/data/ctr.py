@@ -4,6 +4,7 @@ Shapes: E rows of a part, F categorical fields, M numbers, Q sequences of T valu
 """
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ class ClickThroughData(RecommenderData):
     """Rows of fields, numbers and sequences, each with a label 0 or 1.
 
     Vocabularies, means, deviations and buckets are those of training rows. A value that training does not have, and a
-    missing one, goes by one row of its field, "unknown"; a missing number is the mean.
+    missing one, goes by one row beside its vocabulary, "unknown"; a missing number is the mean.
 
     Args:
         source: a CSV, TSV or Parquet file, a folder of Parquet files, a named source, or "planted".
@@ -133,8 +134,8 @@ class ClickThroughData(RecommenderData):
 
     def facts(self) -> Facts:
         encoded, schema = self._ready()
-        categories = {vocab: category_rows(known) for vocab, known in self._metadata().items()}
-        names = {f"{vocab}_category": names for vocab, (names, _) in categories.items()}
+        categories = {vocab: category_rows(known) for vocab, known in self.metadata.items()}
+        names = {vocab + CATEGORY: names for vocab, (names, _) in categories.items()}
         ids = {vocab: ids.to_pylist() for vocab, ids in encoded.vocabularies.items()} | names
         return Facts(
             rows={vocab: len(of) for vocab, of in ids.items()},
@@ -151,13 +152,15 @@ class ClickThroughData(RecommenderData):
     def vocabularies(self) -> dict[str, Vocabulary]:
         encoded, _ = self._ready()
         return {
-            name: Vocabulary(ids, encoded.counts[name], self._metadata().get(name))
+            name: Vocabulary(ids, encoded.counts[name], self.metadata.get(name))
             for name, ids in encoded.vocabularies.items()
         }
 
-    def _metadata(self) -> dict[str, Metadata]:
-        """Return what a named source knows of its items; of planted ones the coarsest level alone."""
-        if "item" not in self._ready()[0].vocabularies:
+    @cached_property
+    def metadata(self) -> dict[str, Metadata]:
+        """What a named source knows of its items; of planted ones the coarsest level alone."""
+        items = self._ready()[0].vocabularies.get("item")
+        if items is None:
             return {}
         if self.source == "planted":
             name, nodes = list(self.truth("item").items())[-1]
@@ -165,13 +168,14 @@ class ClickThroughData(RecommenderData):
         if is_path(self.source):
             return {}
         path = named_source(self.source).folder(self.root) / "items.csv.gz"
-        known = read_metadata(path, self._ready()[0].vocabularies["item"]) if path.is_file() else None
+        known = read_metadata(path, items)
         return {} if known is None else {"item": known}
 
     def truth(self, vocab: str) -> dict[str, Array]:
-        if self.source != "planted" or vocab != "item" or vocab not in self._ready()[0].vocabularies:
+        items = self._ready()[0].vocabularies.get("item")
+        if self.source != "planted" or vocab != "item" or items is None:
             return {}
-        places = [int(name[1:]) for name in self._ready()[0].vocabularies["item"].to_pylist()]  # "i12"
+        places = [int(name[1:]) for name in items.to_pylist()]  # "i12"
         world = make_world(self.planted)
         return world.levels(world.item_leaf[places])
 
@@ -239,10 +243,9 @@ class ClickThroughData(RecommenderData):
 
     def _held_out(self, part: int) -> EvalLoader[Samples]:
         encoded, _ = self._ready()
-        samples, groups = encoded.samples[part], encoded.groups[part]
-        whole = samples._replace(groups=groups if len(groups) else None)
+        samples = encoded.samples[part]
         rows = torch.arange(len(samples.labels))
-        return EvalLoader(rows, self.eval_batch_size, lambda some: cut(whole, some), *self.rank())
+        return EvalLoader(rows, self.eval_batch_size, lambda some: cut(samples, some), *self.rank())
 
 
 def _refuse_names(schema: Schema) -> None:
@@ -251,11 +254,14 @@ def _refuse_names(schema: Schema) -> None:
     Raises:
         UserError: with the column.
     """
-    torch_has = nn.ModuleDict()
+    taken = {*dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
     for name in [*schema.fields(), *schema.sequence]:
-        why = "torch has that name for itself" if hasattr(torch_has, name) or hasattr(nn.ParameterDict(), name) else ""
-        why = "a name with a dot cannot be a table's" if "." in name else why
-        for end in (FIRST, CATEGORY):
-            why = f"names that end in {end} are those of tables beside a field's" if name.endswith(end) else why
-        if why:
-            raise UserError(f"the column {name!r} cannot be a field: {why}; give it another name in the table")
+        if name.endswith((FIRST, CATEGORY)):
+            why = f"names that end in {FIRST} or {CATEGORY} are those of tables beside a field's"
+        elif "." in name:
+            why = "a name with a dot cannot be a table's"
+        elif name in taken:
+            why = "torch has that name for itself"
+        else:
+            continue
+        raise UserError(f"the column {name!r} cannot be a field: {why}; give it another name in the table")

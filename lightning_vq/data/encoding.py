@@ -5,91 +5,34 @@ rows. In memory and on disk do the same, the one in arrays, the other in files o
 Shapes: E rows of the table, F categorical fields, M numbers, Q sequences of T values, V values of a vocabulary.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
-from lightning_vq.data.columns import PARTS, Ids, joined, labels, numbers, parts_of, sequences
+from lightning_vq.data.arrays import Growing, Store, chunks
 from lightning_vq.data.numeric import Numeric
 from lightning_vq.data.shares import Split, divided
 from lightning_vq.data.splits import TRAIN
 from lightning_vq.errors import UserError
+from lightning_vq.sources.columns import PARTS, Ids, joined, labels, numbers, parts_of, sequences
 from lightning_vq.sources.feed import Feed
 from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.schema import Schema
 from lightning_vq.types import Samples
-
-ROWS = 1 << 20  # that are in memory at a time
 
 
 class Encoded(NamedTuple):
     """Samples by part, and what their numbers mean."""
 
     samples: dict[int, Samples]  # of TRAIN, DEV, TEST, in the order of the table
-    groups: dict[int, Tensor]  # (E,) int64 group of each row; none without a group column
-    group_ids: pa.Array | None
+    group_ids: pa.Array | None  # of a group column
     vocabularies: dict[str, pa.Array]  # (V,) the ids behind a field's rows
     counts: dict[str, Array]  # (V,) int64 occurrences in training
     moments: dict[str, tuple[float, float]]  # mean and deviation of standardised columns
-
-
-class Store:
-    """Makes arrays, in memory or in files of a folder.
-
-    Args:
-        folder: None is memory.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.temporary: list[Path] = []
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array to be filled, kept as <name>.npy."""
-        if self.folder is None:
-            return np.empty(shape, dtype)
-        if not math.prod(shape):  # nothing to map
-            np.save(self.folder / f"{name}.npy", np.empty(shape, dtype))
-            return np.empty(shape, dtype)
-        return np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, shape)
-
-    def remove_temporary(self) -> None:
-        for path in self.temporary:
-            path.unlink()
-
-
-class Growing:
-    """Rows of one shape that come in batches and are then one array, in memory or in a temporary file."""
-
-    def __init__(self, store: Store, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        self.shape, self.dtype, self.rows = shape, dtype, 0
-        self.chunks: list[Array] = []
-        self.path = None if store.folder is None else store.folder / f"{name}.raw"
-        if self.path is not None:
-            store.temporary.append(self.path)
-            self.path.touch()
-
-    def append(self, rows: Array) -> None:
-        rows = np.ascontiguousarray(rows, self.dtype)
-        self.rows += len(rows)
-        if self.path is None:
-            self.chunks.append(rows)
-        else:
-            with self.path.open("ab") as file:
-                file.write(rows.tobytes())
-
-    def whole(self) -> Array:
-        """Return all rows."""
-        shape = (self.rows, *self.shape)
-        if not math.prod(shape):
-            return np.empty(shape, self.dtype)
-        return np.concatenate(self.chunks) if self.path is None else np.memmap(self.path, self.dtype, "r+", shape=shape)
 
 
 class _Read(NamedTuple):
@@ -112,7 +55,7 @@ def encode(feed: Feed, schema: Schema, split: Split, folder: Path | None = None)
         feed: the table.
         schema: what its columns are.
         split: how its rows are divided.
-        folder: for the arrays; None keeps them in memory.
+        folder: for the arrays, and for what was read until they are made; None keeps them in memory.
 
     Raises:
         UserError: a column that is not there, a value that cannot be what the schema says, a part without rows.
@@ -131,11 +74,9 @@ def encode(feed: Feed, schema: Schema, split: Split, folder: Path | None = None)
             raise UserError(f"{feed.where}: no value of {vocab!r} stands in {schema.min_count} training rows")
     numeric = Numeric.fitted(schema, read.numbers, part_of)
     rows_of = {name: _renumbered(known[vocab], places[name]) for name, vocab in schema.ids().items()}
-    samples, groups = _written(schema, read, part_of, rows_of, numeric, store)
-    store.remove_temporary()
+    samples = _written(schema, read, part_of, rows_of, numeric, store)
     return Encoded(
         samples,
-        groups,
         group_ids.values if schema.group is not None else None,
         {vocab: values[vocab].filter(pa.array(kept)) for vocab, kept in known.items()} | numeric.vocabularies(),
         {vocab: counts[vocab][kept] for vocab, kept in known.items()} | numeric.counts,
@@ -191,16 +132,12 @@ def _side_by_side(columns: Sequence[Array], rows: int) -> Array:
     return np.stack(columns, 1) if columns else np.empty((rows, 0))
 
 
-def _chunks(rows: int) -> Iterator[slice]:
-    return (slice(start, start + ROWS) for start in range(0, rows, ROWS))
-
-
 def _counted(
     schema: Schema, read: _Read, values: dict[str, pa.Array], places: dict[str, Array], part_of: Array
 ) -> dict[str, Array]:
     """Return how often each value of a vocabulary (V,) stands in training rows."""
     counts, vocab_of = {vocab: np.zeros(len(known), np.int64) for vocab, known in values.items()}, schema.ids()
-    for rows in _chunks(len(part_of)):
+    for rows in chunks(len(part_of)):
         trained = part_of[rows] == TRAIN
         columns = [(name, read.fields[rows, i][trained]) for i, name in enumerate(schema.categorical)]
         columns += [(name, read.sequences[rows, i][trained].ravel()) for i, name in enumerate(schema.sequence)]
@@ -212,22 +149,19 @@ def _counted(
 
 def _written(
     schema: Schema, read: _Read, part_of: Array, rows_of: dict[str, Array], numeric: Numeric, store: Store
-) -> tuple[dict[int, Samples], dict[int, Tensor]]:
-    """Return samples and groups of each part, by final numbers."""
+) -> dict[int, Samples]:
+    """Return the samples of each part, by final numbers."""
     lists_of = {name: np.append(rows_of[name][:-1], np.int32(-1)) for name in schema.sequence}
-    total, samples, groups = len(schema.fields()), {}, {}
+    total, samples = len(schema.fields()), {}
     for part, word in enumerate(PARTS):
         size = int((part_of == part).sum())
         fields = store.empty(f"{word}-fields", (size, total), np.int32)
         values = store.empty(f"{word}-numbers", (size, len(schema.standardised)), np.float32)
         lists = store.empty(f"{word}-sequences", (size, len(schema.sequence), schema.max_length), np.int32)
-        rest = {
-            "labels": store.empty(f"{word}-labels", (size,), np.float32),
-            "cases": store.empty(f"{word}-cases", (size,), np.int64),
-            "groups": store.empty(f"{word}-groups", (size,) if schema.group is not None else (0,), np.int64),
-        }
+        kinds = {"labels": np.float32, "cases": np.int64} | ({"groups": np.int64} if schema.group is not None else {})
+        rest = {name: store.empty(f"{word}-{name}", (size,), kind) for name, kind in kinds.items()}
         end = 0
-        for rows in _chunks(len(part_of)):
+        for rows in chunks(len(part_of)):
             mine = part_of[rows] == part
             start, end = end, end + int(mine.sum())
             at = slice(start, end)
@@ -237,11 +171,10 @@ def _written(
             for i, name in enumerate(schema.sequence):
                 lists[at, i] = lists_of[name][read.sequences[rows, i][mine]]
             for column, made in rest.items():
-                if len(made):
-                    made[at] = getattr(read, column)[rows][mine]
-        tensors = [torch.from_numpy(a) for a in (fields, values, lists, rest["labels"], rest["cases"])]
-        samples[part], groups[part] = Samples(*tensors), torch.from_numpy(rest["groups"])
-    return samples, groups
+                made[at] = getattr(read, column)[rows][mine]
+        arrays = {"fields": fields, "numbers": values, "sequences": lists} | rest
+        samples[part] = Samples(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    return samples
 
 
 def _renumbered(kept: Array, place: Array) -> Array:

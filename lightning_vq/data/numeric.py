@@ -3,17 +3,52 @@
 Shapes: E rows, M standardised columns, K bucketed ones.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
+from lightning_vq.data.arrays import chunks
 from lightning_vq.data.splits import TRAIN
 from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.schema import Schema
 
 SAMPLED = 1 << 20  # training values, evenly spaced, that buckets are cut by
+
+
+class _Trained:
+    """A column's training values that are not missing, some rows at a time: the table may be larger than memory."""
+
+    def __init__(self, values: Array, part_of: Array, place: int) -> None:
+        self.values, self.part_of, self.place = values, part_of, place
+        self.count = sum(len(part) for part in self.parts())
+
+    def parts(self) -> Iterator[Array]:
+        for rows in chunks(len(self.part_of)):
+            some = self.values[rows, self.place][self.part_of[rows] == TRAIN]
+            yield some[~np.isnan(some)]
+
+    def moments(self) -> tuple[float, float]:
+        """Return mean and deviation; 0 and 1 of no values, 1 for the deviation of equal ones."""
+        if not self.count:
+            return 0.0, 1.0
+        mean = sum(float(some.sum()) for some in self.parts()) / self.count
+        squares = sum(float(((some - mean) ** 2).sum()) for some in self.parts())
+        filled = [some for some in self.parts() if len(some)]
+        equal = min(some.min() for some in filled) == max(some.max() for some in filled)
+        return mean, 1.0 if equal else (squares / self.count) ** 0.5  # rounding is no deviation
+
+    def edges(self, buckets: int) -> Array:
+        """Return what divides the values into so many buckets of as many, or fewer where values are equal."""
+        step, seen, found = max(1, -(-self.count // SAMPLED)), 0, [np.zeros(0 if self.count else 1)]
+        for some in self.parts():
+            found.append(some[-seen % step :: step])
+            seen += len(some)
+        sample = np.concatenate(found)
+        cuts = np.unique(np.quantile(sample, np.arange(1, buckets) / buckets, method="higher"))
+        return cuts[cuts > sample.min()]  # no bucket below all training values
 
 
 class Numeric(NamedTuple):
@@ -34,18 +69,17 @@ class Numeric(NamedTuple):
         """
         moments, edges, counts = {}, {}, {}
         for i, name in enumerate([*schema.standardised, *schema.bucketed]):
-            column = values[:, i][part_of == TRAIN]
-            column = column[~np.isnan(column)]
+            column = _Trained(values, part_of, i)
             if name in schema.standardised:
-                deviation = float(column.std()) if len(column) and np.ptp(column) else 0.0  # rounding is none
-                moments[name] = (float(column.mean()) if len(column) else 0.0, deviation or 1.0)
+                moments[name] = column.moments()
             else:
-                some = column[:: -(-len(column) // SAMPLED)] if len(column) else np.zeros(1)
-                shares = np.arange(1, schema.bucketed[name]) / schema.bucketed[name]
-                found = np.unique(np.quantile(some, shares, method="higher"))
-                edges[name] = found[found > some.min()]  # no bucket below all training values
-                counts[name] = np.bincount(
-                    np.searchsorted(edges[name], column, "right"), minlength=len(edges[name]) + 1
+                edges[name] = column.edges(schema.bucketed[name])
+                counts[name] = sum(
+                    (
+                        np.bincount(np.searchsorted(edges[name], some, "right"), minlength=len(edges[name]) + 1)
+                        for some in column.parts()
+                    ),
+                    np.zeros(len(edges[name]) + 1, np.int64),
                 )
         return cls(moments, edges, counts)
 

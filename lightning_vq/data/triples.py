@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_vq.data.base import category_rows
 from lightning_vq.data.negatives import KeySet
 from lightning_vq.sources.interactions import Interactions
 from lightning_vq.types import Triples
@@ -38,29 +39,20 @@ def relation_names(raw: Interactions) -> tuple[str, ...]:
     )
 
 
-def category_names(raw: Interactions) -> tuple[str, ...]:
-    """Return the names of all categories (C)."""
-    return tuple(sorted({name for of in raw.item_metadata.categories for name in of})) if raw.item_metadata else ()
-
-
 def knowledge_graph(raw: Interactions, users: Tensor, items: Tensor) -> KnowledgeGraph:
     """Return the graph of training pairs (E,), of the source's relations between items, and of its categories."""
     user_count, item_count = len(raw.user_ids), len(raw.item_ids)
     parts = [(users.numpy(), items.numpy() + user_count)]
     parts += [(heads + user_count, tails + user_count) for heads, tails in raw.relations.values()]
-    categories = category_names(raw)
+    categories, of = category_rows(raw.item_metadata)
     if categories:
-        assert raw.item_metadata is not None
-        known = raw.item_metadata.categories
-        lengths = np.array([len(of) for of in known])
-        place = {name: i for i, name in enumerate(categories)}
-        tails = np.array([place[name] for of in known for name in of], dtype=np.int64)
-        parts.append((np.arange(item_count).repeat(lengths) + user_count, tails + user_count + item_count))
+        heads, places = (of >= 0).numpy().nonzero()
+        parts.append((heads + user_count, of.numpy()[heads, places] + user_count + item_count))
     heads, tails = (np.concatenate(column) for column in zip(*parts))
     relations = np.arange(len(parts)).repeat([len(heads) for heads, _ in parts])
     sizes = (user_count, item_count, len(categories))
     head, relation, tail = (torch.from_numpy(column.astype(np.int64)) for column in (heads, relations, tails))
-    return KnowledgeGraph(head, relation, tail, sizes, relation_names(raw), categories)
+    return KnowledgeGraph(head, relation, tail, sizes, relation_names(raw), tuple(categories))
 
 
 class TripleSampler:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import torch
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from lightning_vq import losses
@@ -26,6 +25,7 @@ from lightning_vq.metrics import (
     coverage,
     mean_popularity,
     rank_of_first,
+    refuse_bad,
     user_metrics,
 )
 from lightning_vq.modules.base import Recommender
@@ -72,10 +72,9 @@ class CollaborativeFiltering(Recommender):
         top_k: int = 10,
     ) -> None:
         super().__init__(backbone, lr, weight_decay, clip, categories)
-        if not ks or min(ks) < 1 or top_k < 1:
-            raise UserError(f"model.init_args: ks is {list(ks)} and top_k {top_k}; all must be at least 1")
-        if not metrics or len(set(metrics)) < len(metrics):
-            raise UserError(f"model.init_args.metrics is {list(metrics)}; it must name one or more, each once")
+        refuse_bad(metrics, ks)
+        if top_k < 1:
+            raise UserError(f"model.init_args.top_k is {top_k}; it must be at least 1")
         if loss == "softmax" and ("triples" in backbone.needs or not backbone.inner_product):
             what = "trains on triples" if "triples" in backbone.needs else "has no product to form all scores by"
             raise UserError(f"{type(backbone).__name__} {what}: choose another model.init_args.loss than softmax")
@@ -87,7 +86,6 @@ class CollaborativeFiltering(Recommender):
         self.recommended: Recommended | None = None  # of the test under way
         # (cases, users, ranks), each (P,), by protocol: of the last stage.
         self.results: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        self._look: Lookup | None = None
 
     def monitors(self, data: RecommenderData) -> list[str]:
         assert isinstance(data, CollaborativeData)
@@ -175,14 +173,16 @@ class CollaborativeFiltering(Recommender):
         scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)
         return scores
 
-    def _evaluate(self, batch: EvalBatch) -> None:
-        assert self._look is not None
-        for protocol, ranks in self.ranks_of(self._look, batch).items():
+    def evaluate(self, batch: EvalBatch) -> None:
+        assert self.look is not None
+        for protocol, ranks in self.ranks_of(self.look, batch).items():
             metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
             metric.update(batch.cases, batch.users[batch.owners], ranks)
 
-    def _start(self) -> None:
-        self._look, self.ranks, self.recommended = self.lookup(), {}, None
+    def begin(self, stage: str) -> None:
+        assert self.facts is not None
+        self.ranks = {}
+        self.recommended = Recommended(self.ks, self.facts.rows["item"]).to(self.device) if stage == "test" else None
 
     def user_values(self, protocol: str) -> dict[str, Tensor]:
         """Return "ndcg@10" and so on of each user (U,) of the last stage, users rising."""
@@ -220,8 +220,7 @@ class CollaborativeFiltering(Recommender):
             "score": pa.array(scores[kept]),
         }
 
-    def _finish(self, stage: str) -> None:
-        self._look = None
+    def finish(self, stage: str) -> None:
         self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
         for protocol in self.results:
             values = self.user_values(protocol)
@@ -233,35 +232,10 @@ class CollaborativeFiltering(Recommender):
                 told = {"coverage": coverage(times), "popularity": mean_popularity(times, counts)}
                 self.log_dict({f"{stage}/{name}@{k}/full": value for name, value in told.items()})
 
-    def on_validation_epoch_start(self) -> None:
-        self._start()
-
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> STEP_OUTPUT:
-        self._evaluate(batch)
-        return None
-
-    def on_validation_epoch_end(self) -> None:
-        self._finish("val")
-
-    def on_test_epoch_start(self) -> None:
-        self._start()
-        assert self.facts is not None
-        self.recommended = Recommended(self.ks, self.facts.rows["item"]).to(self.device)
-
-    def test_step(self, batch: EvalBatch, batch_idx: int) -> STEP_OUTPUT:
-        self._evaluate(batch)
-        return None
-
-    def on_test_epoch_end(self) -> None:
-        self._finish("test")
-
-    def on_predict_epoch_start(self) -> None:
-        self._start()
-
     def predict_step(self, batch: EvalBatch, batch_idx: int) -> Any:
         """Return users (B,), their top items (B, k) and scores (B, k); -inf where a user has fewer unseen items."""
-        assert self._look is not None
-        scores = self.score_all(self._look, batch)
+        assert self.look is not None
+        scores = self.score_all(self.look, batch)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.users, best.indices, best.values
 

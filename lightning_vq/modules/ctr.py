@@ -7,18 +7,25 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import torch
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lightning_vq.backbones.base import Backbone
-from lightning_vq.click_metrics import Calibration, Scored, auc, calibration, clicked_ranks, grouped_auc, log_loss
+from lightning_vq.click_metrics import (
+    Calibration,
+    Scored,
+    Scores,
+    auc,
+    calibration,
+    clicked_ranks,
+    grouped_auc,
+    log_loss,
+)
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.ctr import ClickThroughData
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
-from lightning_vq.lookup import Lookup
-from lightning_vq.metrics import MetricName, user_metrics
+from lightning_vq.metrics import MetricName, refuse_bad, user_metrics
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.types import Output, Samples
@@ -53,14 +60,14 @@ class ClickThroughRate(Recommender):
         bins: int = 20,
     ) -> None:
         super().__init__(backbone, lr, weight_decay, clip, categories)
-        if not ks or min(ks) < 1 or bins < 1:
-            raise UserError(f"model.init_args: ks is {list(ks)} and bins {bins}; all must be at least 1")
+        refuse_bad(metrics, ks)
+        if bins < 1:
+            raise UserError(f"model.init_args.bins is {bins}; it must be at least 1")
         self.metrics, self.ks, self.bins = tuple(metrics), tuple(ks), bins
         self.scores = Scored()  # of the stage under way
         self.calibration: Calibration | None = None  # of the last stage
-        self.results: tuple[Tensor, Tensor, Tensor, Tensor] | None = None  # cases, logits, labels, groups (E,) of it
+        self.results: Scores | None = None  # of it
         self.group: str | None = None
-        self._look: Lookup | None = None
 
     def monitors(self, data: RecommenderData) -> list[str]:
         assert isinstance(data, ClickThroughData)
@@ -84,45 +91,47 @@ class ClickThroughRate(Recommender):
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._look = self.lookup()
+    def begin(self, stage: str) -> None:
         self.scores.reset()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.group = data.group() if isinstance(data, ClickThroughData) else None
 
-    def _evaluate(self, batch: Samples) -> None:
+    def evaluate(self, batch: Samples) -> None:
         groups = batch.groups if batch.groups is not None else torch.zeros_like(batch.cases)
         self.scores.update(batch.cases, self._logits(batch), batch.labels, groups)
 
     def _logits(self, batch: Samples) -> Tensor:
-        assert self._look is not None
-        logits: Tensor | None = self.backbone(self._look, batch).scores
+        assert self.look is not None
+        logits: Tensor | None = self.backbone(self.look, batch).scores
         assert logits is not None
         if not torch.isfinite(logits).all():
             raise UserError(f"evaluation stopped: logits {tuple(logits.shape)} hold NaN or infinity")
         return logits
 
-    def _finish(self, stage: str) -> None:
-        self._look = None
-        cases, logits, labels, groups = map(torch.atleast_1d, self.scores.compute())  # a single row comes as a scalar
-        self.results = (cases, logits, labels, groups)
+    def finish(self, stage: str) -> None:
+        # torchmetrics makes a scalar of what has one element.
+        self.results = Scores(*map(torch.atleast_1d, self.scores.compute()))
+        _, logits, labels, _ = self.results
         self.calibration = calibration(logits, labels, self.bins)
         found = {"auc": auc(logits, labels), "logloss": log_loss(logits, labels), "ece": self.calibration.error()}
         if self.group is not None:
-            there = groups >= 0  # rows of no group are not ranked
-            found[f"gauc/{self.group}"] = grouped_auc(logits[there], labels[there], groups[there])
+            found[f"gauc/{self.group}"] = grouped_auc(*self._grouped()[1:])
             values = self.group_values()[1]
             found |= {f"{name}/{self.group}": value.mean() for name, value in values.items()}
         self.log_dict({f"{stage}/{name}": value.to(self.device) for name, value in found.items()})
 
     def group_values(self) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
         """Return place, group and rank (P,) of each clicked row of the last stage, and "ndcg@5" of each group (G,)."""
+        kept, *grouped = self._grouped()
+        places, of, ranks = clicked_ranks(*grouped)
+        return (kept[places], of, ranks), user_metrics(self.metrics, self.ks, of, ranks, one_list=True)
+
+    def _grouped(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return place, logit, label and group of the last stage's rows that have one: others are not ranked."""
         assert self.results is not None
         _, logits, labels, groups = self.results
-        there = groups >= 0  # rows of no group are not ranked
-        kept = there.nonzero().squeeze(1)
-        places, of, ranks = clicked_ranks(logits[kept], labels[kept], groups[kept])
-        return (kept[places], of, ranks), user_metrics(self.metrics, self.ks, of, ranks, one_list=True)
+        kept = (groups >= 0).nonzero().squeeze(1)
+        return kept, logits[kept], labels[kept], groups[kept]
 
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         assert isinstance(data, ClickThroughData)
@@ -133,7 +142,7 @@ class ClickThroughRate(Recommender):
         (places, of, ranks), values = self.group_values()
         cases = {
             "user": ids.take(pa.array(of.cpu().numpy())),
-            "row": pa.array(self.results[0][places].cpu().numpy()),
+            "row": pa.array(self.results.cases[places].cpu().numpy()),
             **data.test_ids("item", places.cpu()),
             f"rank/{self.group}": ranks.cpu().numpy(),
         }
@@ -147,29 +156,6 @@ class ClickThroughRate(Recommender):
         filled = self.calibration.rows > 0
         bins = {name: column[filled].tolist() for name, column in self.calibration._asdict().items()}
         return {"calibration": bins, "unknown": data.unknown(TEST)}
-
-    def on_validation_epoch_start(self) -> None:
-        self._start()
-
-    def validation_step(self, batch: Samples, batch_idx: int) -> STEP_OUTPUT:
-        self._evaluate(batch)
-        return None
-
-    def on_validation_epoch_end(self) -> None:
-        self._finish("val")
-
-    def on_test_epoch_start(self) -> None:
-        self._start()
-
-    def test_step(self, batch: Samples, batch_idx: int) -> STEP_OUTPUT:
-        self._evaluate(batch)
-        return None
-
-    def on_test_epoch_end(self) -> None:
-        self._finish("test")
-
-    def on_predict_epoch_start(self) -> None:
-        self._start()
 
     def predict_step(self, batch: Samples, batch_idx: int) -> Any:
         """Return cases (B,), their chances of a click (B,) and labels (B,)."""

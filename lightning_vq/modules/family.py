@@ -1,12 +1,14 @@
-"""What a family of tasks says of itself: its loss, its metrics, what it writes."""
+"""What a family of tasks says of itself: its loss, its metrics, what it writes; and Lightning's hooks for them."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from lightning_vq.data.base import RecommenderData
+from lightning_vq.lookup import Lookup
 from lightning_vq.types import Output
 
 
@@ -14,6 +16,14 @@ class Family(LightningModule, ABC):
     """A task: collaborative filtering, click-through rate."""
 
     predicts: ClassVar[str]  # name of the file that `predict` writes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look: Lookup | None = None  # the tables, as the stage under way sees them
+
+    @abstractmethod
+    def lookup(self) -> Lookup:
+        """Return a fresh view of the tables."""
 
     @abstractmethod
     def task_loss(self, output: Output, batch: Any) -> Tensor:
@@ -36,6 +46,18 @@ class Family(LightningModule, ABC):
         """
 
     @abstractmethod
+    def begin(self, stage: str) -> None:
+        """Forget the last stage; `stage` is "val", "test" or "predict"."""
+
+    @abstractmethod
+    def evaluate(self, batch: Any) -> None:
+        """Take in a batch of validation or test."""
+
+    @abstractmethod
+    def finish(self, stage: str) -> None:
+        """Log the metrics of a stage, "val" or "test"."""
+
+    @abstractmethod
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the last test in original ids.
 
@@ -54,3 +76,36 @@ class Family(LightningModule, ABC):
     def scored(self, batch: Any) -> Any:
         """Return what the backbone scores in training."""
         return batch
+
+    # -- Lightning's hooks -------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._begin("val")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
+        self.evaluate(batch)
+        return None
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._begin("test")
+
+    def test_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
+        self.evaluate(batch)
+        return None
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def on_predict_epoch_start(self) -> None:
+        self._begin("predict")
+
+    def _begin(self, stage: str) -> None:
+        self.look = self.lookup()
+        self.begin(stage)
+
+    def _finish(self, stage: str) -> None:
+        self.look = None
+        self.finish(stage)

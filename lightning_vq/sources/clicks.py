@@ -3,7 +3,6 @@
 Shapes: E samples.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.sources.feed import Feed, Part, feed_of
-from lightning_vq.sources.interactions import Array
+from lightning_vq.sources.columns import Ids, joined, labels, sequences
+from lightning_vq.sources.feed import Feed, feed_of
 from lightning_vq.sources.mind import mind_clicks
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions
@@ -94,42 +93,25 @@ def tally(feed: Feed, schema: Schema) -> tuple[Tally, dict[str, int]]:
         schema: what its columns are.
 
     Raises:
-        UserError: a column that is not there, labels that are no numbers, no samples.
+        UserError: a column that is not there, a value that cannot be what the schema says, no samples.
     """
     columns = schema.columns("ratio" if schema.split is None else "given")
     feed.check(columns)
-    of = {name: name for name in schema.categorical} | schema.sequence
-    values = dict.fromkeys(of.values(), pa.array([], pa.string()))
+    of, ids = schema.ids(), {name: Ids() for name in schema.ids()}
     samples, clicks, parts = 0, 0, dict[str, int]()
     for part in feed.parts(list(columns)):
-        labels = _labels(part, schema.label)
-        kept = ~np.isin(labels, schema.label_drop)
+        clicked, kept = labels(part, schema.label, part.rows[schema.label], schema.label_above, schema.label_drop)
         rows = part.rows.filter(pa.array(kept))
         samples += len(rows)
-        clicks += int((labels[kept] > (schema.label_above or 0)).sum())
-        for name, vocab in of.items():
-            column = rows[name]
+        clicks += int(clicked[kept].sum())
+        for name in of:
             if name in schema.sequence:
-                if not pa.types.is_list(column.type):
-                    column = pc.split_pattern(column, schema.separator)
-                column = pc.list_flatten(column)
-            known = pa.concat_arrays([values[vocab], pc.unique(column).cast(pa.string())])
-            values[vocab] = pc.unique(known)
+                sequences(part, name, rows[name], ids[name], schema.separator, schema.max_length)
+            else:
+                ids[name].codes(part, name, rows[name], np.flatnonzero(kept))
         if schema.split is not None:
             for one in pc.value_counts(rows[schema.split]).to_pylist():
                 parts[one["values"]] = parts.get(one["values"], 0) + one["counts"]
     if not samples:
         raise UserError(f"{feed.where}: there are no rows")
-    present = {name: len(ids) - ids.null_count - pc.sum(pc.equal(ids, "")).as_py() for name, ids in values.items()}
-    return Tally(samples, clicks, present), parts
-
-
-def _labels(part: Part, name: str) -> Array:
-    """Return a column (E,) as float64."""
-    column = part.rows[name]
-    try:
-        return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        wrong = [i for i, one in enumerate(column.to_pylist()) if not re.fullmatch(r"[-+.\deE]+", str(one))] or [0]
-        told = f"the column {name!r} (label) holds {column[wrong[0]].as_py()!r}, not a number"
-        raise UserError(f"{part.at(wrong[0])}: {told}") from None
+    return Tally(samples, clicks, {vocab: len(values) for vocab, values in joined(of, ids)[0].items()}), parts

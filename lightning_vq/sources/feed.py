@@ -26,7 +26,7 @@ class Part(NamedTuple):
     """Some rows of a table in its order."""
 
     where: str  # file they stand in, for messages
-    first: int  # number of the first of them there: a line of a CSV, whose header is line 1, or a row of Parquet from 1
+    first: int  # number of the first of them there: a record of a CSV, whose header is 1, or a row of Parquet from 1
     rows: pa.RecordBatch  # (E)
 
     def at(self, i: int) -> str:

@@ -1,6 +1,8 @@
 """A table of samples as numbers: the same from every form of file, and learned from training rows alone."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,14 @@ def bytes_of(found: Encoded) -> dict[str, Any]:
     groups = None if found.group_ids is None else list(map(str, found.group_ids.to_pylist()))
     told: dict[str, Any] = {"moments": found.moments, "group_ids": groups}
     for part, samples in found.samples.items():
-        tensors = {**samples._asdict(), "groups": found.groups[part]}
+        tensors = {name: column for name, column in samples._asdict().items() if column is not None}
         told |= {f"{part} {name}": (t.dtype, t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
     told |= {f"ids of {name}": [str(i) for i in ids.to_pylist()] for name, ids in found.vocabularies.items()}
     return told | {f"counts of {name}": count.tolist() for name, count in found.counts.items()}
+
+
+def chunks_of(size: int, rows: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 # -- the same from every form ------------------------------------------------------------------------------------------
@@ -56,10 +62,9 @@ def test_every_form_of_a_table_is_encoded_alike(tmp_path: Path, monkeypatch: pyt
         folder = tmp_path / f"disk-{form}"
         folder.mkdir()
         assert bytes_of(encoded(tmp_path / form, kind=kind, folder=folder)) == whole, form
-        assert {path.suffix for path in folder.iterdir()} == {".npy"}  # what was for reading alone is gone
     monkeypatch.setattr(feed, "BATCH", 7)
     monkeypatch.setattr(feed, "BLOCK", 2000)  # bytes
-    monkeypatch.setattr(encoding, "ROWS", 11)
+    monkeypatch.setattr(encoding, "chunks", partial(chunks_of, 11))
     for form in ("t.parquet", "t.csv", "t"):
         assert bytes_of(encoded(tmp_path / form, kind=kind)) == whole, form
         folder = tmp_path / f"small-{form}"
@@ -198,7 +203,7 @@ def test_ids_come_back_as_they_were_if_training_has_them(
     schema = Schema(["u", "v"], sequence={"seen": "u"}, split="part", min_count=least, max_length=length)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed, "BATCH", batch)
-        patch.setattr(encoding, "ROWS", chunk)
+        patch.setattr(encoding, "chunks", partial(chunks_of, chunk))
         columns = {"u": u, "v": v, "seen": pa.array(seen, pa.list_(pa.string()))}
         found = of_rows(schema, label=[0] * len(rows), part=parts, **columns)
     lists = [[value for value in row or [] if value][-length:] for row in seen]
@@ -358,7 +363,7 @@ def test_rows_of_no_group_are_in_none(tmp_path: Path) -> None:
         Schema(["u"], split="part", group="g"),
         label=[0] * 4, u=["a"] * 4, g=["x", None, "", "x"], part=["train", "dev", "test", "test"],
     )  # fmt: skip
-    assert [found.groups[part].tolist() for part in (TRAIN, DEV, TEST)] == [[0], [-1], [-1, 0]]
+    assert [found.samples[part].groups.tolist() for part in (TRAIN, DEV, TEST)] == [[0], [-1], [-1, 0]]
     plain = of_rows(replace(SCHEMA, group=None, numeric={}, sequence={}, categorical=["u"], label="y"), y=[0] * 3,
                     u=["a"] * 3, part=["train", "dev", "test"])  # fmt: skip
-    assert [len(plain.groups[part]) for part in (TRAIN, DEV, TEST)] == [0, 0, 0]
+    assert [plain.samples[part].groups for part in (TRAIN, DEV, TEST)] == [None, None, None]

@@ -99,7 +99,8 @@ def test_metrics_by_group_are_those_of_its_rows(path: Path, learned: tuple[Click
     held = clicks(path)
     (found,) = trainer.test(module, datamodule=held, verbose=False)
     assert held.encoded is not None
-    users, test = held.encoded.groups[TEST], held.encoded.samples[TEST]
+    users, test = held.encoded.samples[TEST].groups, held.encoded.samples[TEST]
+    assert users is not None
     scores, areas, sizes, gains = logits(module, test), [], [], {}
     for user in sorted(set(users.tolist())):
         labels, mine = test.labels[users == user].numpy(), scores[users == user].numpy()
@@ -132,7 +133,8 @@ def test_rows_of_no_group_count_in_no_group(path: Path, tmp_path: Path) -> None:
     module, trainer = fitted(held, epochs=1)
     (found,) = trainer.test(module, datamodule=held, verbose=False)
     assert held.encoded is not None
-    groups, test = held.encoded.groups[TEST], held.encoded.samples[TEST]
+    groups, test = held.encoded.samples[TEST].groups, held.encoded.samples[TEST]
+    assert groups is not None
     there = groups >= 0
     assert 0 < (~there).sum() < 100
     scores, areas, sizes = logits(module, test), [], []
@@ -523,9 +525,15 @@ def test_models_and_data_of_different_tasks(path: Path) -> None:
 
 
 def test_settings_of_the_model_that_cannot_be() -> None:
-    for options in ({"ks": ()}, {"ks": (0,)}, {"bins": 0}):
-        with pytest.raises(UserError, match=r"model\.init_args: ks is .* and bins .*; all must be at least 1"):
+    for options, told in (
+        ({"ks": ()}, "ks is []; it must name one or more, each once"),
+        ({"ks": (0,)}, "ks is [0]; all must be at least 1"),
+        ({"metrics": ("hr", "hr")}, "metrics is ['hr', 'hr']; it must name one or more, each once"),
+        ({"bins": 0}, "bins is 0; it must be at least 1"),
+    ):
+        with pytest.raises(UserError) as caught:
             ClickThroughRate(small_dcn(), **options)
+        assert str(caught.value) == f"model.init_args.{told}"
 
 
 def test_what_may_choose_the_epoch(path: Path) -> None:

@@ -116,11 +116,13 @@ def test_tally_of_a_table_by_hand() -> None:
     counts, parts = tally(feed_of_table("here", pa.table(rows)), schema)
     assert counts == (4, 2, {"a": 3})  # x, y, q
     assert parts == {}
-    assert tally(feed_of_table("here", pa.table(rows)), Schema(categorical=["a"], sequence={"h": "h"}))[0].values == {
+    assert tally(feed_of_table("here", pa.table(rows)), Schema(["a"], sequence={"h": "h"}, label_above=3))[
+        0
+    ].values == {
         "a": 3,
         "h": 4,
     }
-    with pytest.raises(UserError, match=r"here, row 1: the column 'h' \(label\) holds 'x q', not a number"):
+    with pytest.raises(UserError, match=r"here, row 1: the column 'h' holds 'x q', not a number"):
         tally(feed_of_table("here", pa.table(rows)), Schema(categorical=["a"], label="h"))
     with pytest.raises(UserError, match="here: there are no rows"):
         tally(feed_of_table("here", pa.table(rows).slice(0, 0)), Schema(categorical=["a"]))
