@@ -8,20 +8,18 @@ of [1000, 10] on planted users and items add to DCN's step, which take turns wit
 """
 
 import argparse
-import json
-import logging
-import subprocess
-import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
 import torch
+from contest import options, run
 from ours import EpochClock, quiet_trainer
-from timing import Row, divided, intervals, table, timed
+from rival import recbole
+from timing import Row, divided, intervals, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_vq.backbones.ctr.dcn import DCN
@@ -49,9 +47,6 @@ BACKBONES: dict[str, Callable[[], FieldBackbone]] = {
     "GDCN": partial(GDCN, DIM, hidden=HIDDEN),
 }
 RIVALS = ("DCN", "DeepFM")
-SCRIPT = Path(__file__).with_name("rival_clicks.py")
-
-
 ML_100K = ClickThroughData(
     "ml-100k", schema=Schema(categorical=["user", "item"], label="rating", label_above=3), batch_size=BATCH, seed=0
 )
@@ -92,12 +87,11 @@ def epoch(module: ClickThroughRate, data: ClickThroughData, epochs: int) -> floa
 def evaluation(module: ClickThroughRate, data: ClickThroughData) -> None:
     """Score the dev rows, with AUC and log loss among what is measured."""
     module.eval()
-    module._look = module.lookup()
-    module.scores.reset()
-    for batch in data.val_dataloader():
-        module._evaluate(batch)
     module.log_dict = lambda values: None  # type: ignore[assignment,method-assign]  # no Trainer is there to take them
-    module._finish("val")
+    module.on_validation_epoch_start()
+    for i, batch in enumerate(data.val_dataloader()):
+        module.validation_step(batch, i)
+    module.on_validation_epoch_end()
 
 
 def steps(name: str, o: argparse.Namespace) -> list[Row]:
@@ -110,7 +104,7 @@ def steps(name: str, o: argparse.Namespace) -> list[Row]:
         floor.append(1e3 * work / product_rate())
         passes.append(1e3 * timed(lambda m=module, d=data: evaluation(m, d), 10))  # type: ignore[misc]
         if o.recbole and name in RIVALS:
-            told = recbole(o, name)
+            told = recbole(o, name, BATCH, o.epochs, evaluations=5, eval_batch=20_000)
             rival.append(1e3 * median(told["epochs"]) / told["steps"])
             theirs.append(1e3 * median(told["evaluate"]))
     what = f"{name} step, batch {BATCH}, layers {list(HIDDEN)}"
@@ -121,15 +115,6 @@ def steps(name: str, o: argparse.Namespace) -> list[Row]:
             Row(f"{name} evaluation of dev rows", "ms", passes, theirs, [], divided(theirs, passes), "x RecBole", 3)
         )
     return rows
-
-
-def recbole(o: argparse.Namespace, model: str) -> dict[str, list[float]]:
-    """Return what rival_clicks.py wrote."""
-    out = o.inter.parent / "times.json"
-    command = [o.recbole, str(SCRIPT), f"--inter={o.inter}", f"--model={model}", f"--batch={BATCH}", f"--out={out}"]
-    command += [f"--epochs={o.epochs}", f"--threads={o.threads}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=None if o.verbose else subprocess.DEVNULL)
-    return json.loads(out.read_text())
 
 
 def trees(world: tuple[int, int], o: argparse.Namespace) -> Row:
@@ -176,28 +161,11 @@ def write_rows(folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
-    parser.add_argument("--recbole", help="Python of RecBole's environment; without it RecBole is left out")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3, help="timed in each repeat, after one that is not")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="models whose name holds this")
-    parser.add_argument("--verbose", action="store_true", help="show RecBole's messages")
-    o = parser.parse_args()
-    torch.set_num_threads(o.threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+    o = options(__doc__ or "", epochs=3, only="models whose name holds this")
+    names = [name for name in BACKBONES if o.only in name]
     with tempfile.TemporaryDirectory() as folder:
         o.inter = write_rows(Path(folder))
-        rows = [trees(world, o) for world in WORLDS]
-        for name in [name for name in BACKBONES if o.only in name]:
-            rows += steps(name, o)
-            print(f"done: {name}", file=sys.stderr, flush=True)
-    o.out.write_text(
-        json.dumps([r._asdict() | {"times_floor": r.times_floor(), "met": r.met()} for r in rows], indent=1)
-    )
-    print(table(rows, "RecBole"))
+        run(chain((trees(world, o) for world in WORLDS), (steps(name, o) for name in names)), o)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 import argparse
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from ours import SOURCE
+from torch import Tensor
 
 from lightning_vq.data import CollaborativeData
 
 NAME = "observed"  # not ml-100k: RecBole reads a copy of its own under that name, whatever the data_path
+Found = Mapping[str, Any]  # what rival_scores.py wrote
 SCRIPT = Path(__file__).with_name("rival_recbole.py")
 
 
@@ -64,3 +68,9 @@ def recbole(o: argparse.Namespace, model: str, batch: int, epochs: int, **more: 
     command += [f"--{name.replace('_', '-')}={value}" for name, value in numbers.items()] + [f"--out={out}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=None if o.verbose else subprocess.DEVNULL)
     return json.loads(out.read_text())
+
+
+def places(names: list[str], known: Any) -> Tensor:
+    """Return RecBole's id of each of our names, given its names by id."""
+    place = {name: i for i, name in enumerate(known.tolist())}
+    return torch.tensor([place[name] for name in names])

@@ -1,4 +1,4 @@
-"""Times RecBole 1.2.1's own Trainer on an atomic file; run by speed.py in RecBole's environment (see README.md).
+"""Times RecBole 1.2.1's own Trainer on an atomic file; run by rival.py in RecBole's environment (see README.md).
 
     python rival_recbole.py --inter FOLDER/NAME/NAME.inter --model BPR --batch 2048 --epochs 5 --out times.json
 
@@ -24,12 +24,16 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
-MODELS: dict[str, dict[str, Any]] = {  # what differs from RecBole's defaults, by model
+RANKERS: dict[str, dict[str, Any]] = {  # what differs from RecBole's defaults, by model
     "BPR": {},
     "LightGCN": {"n_layers": 3},
     "NeuMF": {"mf_embedding_size": 64, "mlp_embedding_size": 64, "mlp_hidden_size": [64], "dropout_prob": 0.2},
     "NGCF": {"hidden_size_list": [64, 64, 64], "message_dropout": 0.1, "node_dropout": 0.0},
     "CFKG": {"loss_function": "transe", "margin": 1.0},
+}
+CLICKS: dict[str, dict[str, Any]] = {
+    "DCN": {"mlp_hidden_size": [400, 400, 400], "cross_layer_num": 3, "dropout_prob": 0.1},
+    "DeepFM": {"mlp_hidden_size": [400, 400, 400], "dropout_prob": 0.1},
 }
 GRAPH = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
 
@@ -38,23 +42,31 @@ def settings(inter: Path, model: str, batch: int, epochs: int, eval_batch: int) 
     """Return what differs from RecBole's defaults: the data, its split, the sizes, and no side output.
 
     Args:
-        inter: the interactions.
+        inter: the interactions, or samples with a label.
         model: name of it.
         batch: observed interactions of a step. NeuMF's negatives are rows of their own, which RecBole counts too.
         epochs: of training.
         eval_batch: scores of a step of evaluation.
     """
-    files = {"inter": ["user_id", "item_id", "timestamp"], **(GRAPH if model == "CFKG" else {})}
-    return {
+    common = {
         "data_path": str(inter.parent.parent), "use_gpu": False, "gpu_id": "", "show_progress": False,
         "state": "ERROR", "checkpoint_dir": str(inter.parent.parent / "saved"), "worker": 0,
-        "load_col": files,
-        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
-        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}, "embedding_size": 64,
-        "train_batch_size": batch * (2 if model == "NeuMF" else 1), "epochs": epochs, "eval_step": 0,
-        "metrics": ["Hit", "NDCG"], "topk": [10], "valid_metric": "NDCG@10", "eval_batch_size": eval_batch,
-        **MODELS[model],
+        "train_batch_size": batch * (2 if model == "NeuMF" else 1), "eval_batch_size": eval_batch,
+        "embedding_size": 64, "epochs": epochs, "eval_step": 0,
     }  # fmt: skip
+    if model in CLICKS:
+        kind: dict[str, Any] = {
+            "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": None, "mode": "labeled"},
+            "load_col": None, "train_neg_sample_args": None, "metrics": ["AUC", "LogLoss"], "valid_metric": "AUC",
+        }  # fmt: skip
+        return common | kind | CLICKS[model]
+    kind = {
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"], **(GRAPH if model == "CFKG" else {})},
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
+        "metrics": ["Hit", "NDCG"], "topk": [10], "valid_metric": "NDCG@10",
+    }  # fmt: skip
+    return common | kind | RANKERS[model]
 
 
 def measure(o: argparse.Namespace) -> dict[str, Any]:
@@ -91,8 +103,8 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inter", type=Path, required=True, help="NAME/NAME.inter; .kg and .link beside it")
-    parser.add_argument("--model", required=True, choices=list(MODELS))
+    parser.add_argument("--inter", type=Path, required=True, help="NAME/NAME.inter; for CFKG .kg and .link beside it")
+    parser.add_argument("--model", required=True, choices=[*RANKERS, *CLICKS])
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=0)

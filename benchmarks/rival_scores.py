@@ -2,9 +2,10 @@
 
     python rival_scores.py --inter FOLDER/NAME/NAME.inter --model NGCF --hidden 64 64 --out scores.npz
 
-The archive holds `weights/<name>` as RecBole calls them, `tokens/<field>` by RecBole's ids (0 is padding), `train`
-(E, 2), `pairs` (P, 2) with the scores `forward` (P,), `full` (U, N) for all users and items but the padding, and for a
-model of the knowledge graph `triples` (T, 3) with the scores `translated` (T,).
+The archive holds `weights/<name>` as RecBole calls them and `tokens/<field>` by RecBole's ids (0 is padding). Of models
+that rank: `train` (E, 2), `pairs` (P, 2) with the scores `forward` (P,), `full` (U, N) for all users and items but the
+padding, and for a model of the knowledge graph `triples` (T, 3) with the scores `translated` (T,). Of models of clicks:
+`pairs` (P, F) of the `fields` (F,) with the logits `forward` (P,).
 """
 
 import argparse
@@ -26,7 +27,12 @@ SPREAD = (
     0.2  # of the weights: with RecBole's first ones any two models agree to 1e-5, with large ones rounding exceeds it
 )
 PAIRS = 500
-HIDDEN = {"NeuMF": "mlp_hidden_size", "NGCF": "hidden_size_list"}
+HIDDEN = {  # the option that --hidden is
+    "NeuMF": "mlp_hidden_size",
+    "NGCF": "hidden_size_list",
+    "DCN": "mlp_hidden_size",
+    "DeepFM": "mlp_hidden_size",
+}
 
 
 def full(network: Any, users: int, items: int) -> torch.Tensor:
@@ -46,11 +52,29 @@ def scored(o: argparse.Namespace) -> dict[str, np.ndarray]:
     changes |= {HIDDEN[o.model]: o.hidden} if o.model in HIDDEN else {}
     config = Config(model=o.model, dataset=o.inter.stem, config_dict=changes)
     init_seed(config["seed"], config["reproducibility"])
-    train, _, _ = data_preparation(config, dataset := create_dataset(config))
+    train, *_ = data_preparation(config, dataset := create_dataset(config))
     network = get_model(o.model)(config, train._dataset).eval()
     for parameter in network.parameters():
         parameter.normal_(std=SPREAD)
-    network.sigmoid = torch.nn.Identity()  # NeuMF's: near 0 and 1 any two scores would agree
+    network.sigmoid = torch.nn.Identity()  # near 0 and 1 any two scores would agree
+    if o.model in rival_recbole.CLICKS:
+        found, fields = of_samples(network), network.token_field_names
+    else:
+        found, fields = of_pairs(network, train, dataset)
+    found |= {f"weights/{name}": weight for name, weight in network.state_dict().items()}
+    tokens = {f"tokens/{field}": np.asarray(dataset.field2id_token[field], dtype=str) for field in fields}
+    return {**{name: tensor.numpy() for name, tensor in found.items()}, **tokens, "fields": np.asarray(fields)}
+
+
+def of_samples(network: Any) -> dict[str, torch.Tensor]:
+    """Return samples and their logits."""
+    rows = torch.stack([torch.randint(1, count, (PAIRS,)) for count in network.token_field_dims], 1)
+    asked = Interaction(dict(zip(network.token_field_names, rows.unbind(1))))
+    return {"pairs": rows, "forward": network.predict(asked)}
+
+
+def of_pairs(network: Any, train: Any, dataset: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return training pairs, pairs and triples with their scores, and the fields that they are of."""
     rows = train._dataset.inter_feat
     users, items = dataset.user_num, dataset.item_num
     pairs = torch.stack([torch.randint(1, n, (PAIRS,)) for n in (users, items)], 1)
@@ -58,24 +82,24 @@ def scored(o: argparse.Namespace) -> dict[str, np.ndarray]:
         "train": torch.stack([rows["user_id"], rows["item_id"]], 1), "pairs": pairs,
         "full": full(network, users, items),
         "forward": network.predict(Interaction({"user_id": pairs[:, 0], "item_id": pairs[:, 1]})),
-        **{f"weights/{name}": weight for name, weight in network.state_dict().items()},
     }  # fmt: skip
     fields = ["user_id", "item_id"]
-    if o.model == "CFKG":
+    if hasattr(network, "entity_embedding"):
         graph = dataset.kg_feat
         head, relation, tail = (graph[name] for name in ("head_id", "relation_id", "tail_id"))
         vectors = (network.entity_embedding(head), network.entity_embedding(tail), network.relation_embedding(relation))
         found |= {"triples": torch.stack([head, relation, tail], 1), "translated": network._get_score(*vectors)}
         fields += ["entity_id", "relation_id"]
-    tokens = {f"tokens/{field}": np.asarray(dataset.field2id_token[field], dtype=str) for field in fields}
-    return {**{name: tensor.numpy() for name, tensor in found.items()}, **tokens}
+    return found, fields
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inter", type=Path, required=True)
-    parser.add_argument("--model", required=True, choices=list(rival_recbole.MODELS))
-    parser.add_argument("--hidden", type=int, nargs="*", default=[], help="widths of the layers of NeuMF and NGCF")
+    parser.add_argument("--model", required=True, choices=[*rival_recbole.RANKERS, *rival_recbole.CLICKS])
+    parser.add_argument(
+        "--hidden", type=int, nargs="*", default=[], help="widths of the layers of NeuMF, NGCF, DCN, DeepFM"
+    )
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()
     del sys.argv[1:]  # RecBole would read them as its own options

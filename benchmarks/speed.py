@@ -6,14 +6,10 @@ Within a repeat ours, RecBole and the floor run one after the other, so that noi
 """
 
 import argparse
-import json
-import logging
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,11 +17,12 @@ from statistics import median
 from typing import Any
 
 import torch
+from contest import options, run
 from ours import DIM, SOURCE, made
 from rival import write_data
 from rows_ranking import pair_ranking, ranking
 from rows_training import training
-from timing import Row, divided, table, timed
+from timing import Row, divided, timed
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
@@ -114,18 +111,7 @@ def called(kind: Callable[[argparse.Namespace], Row | list[Row]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
-    parser.add_argument("--recbole", help="Python of RecBole's environment; without it RecBole is left out")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=5, help="timed in each repeat, after one that is not")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="kinds of rows that hold this: training NGCF, pair_ranking, start")
-    parser.add_argument("--verbose", action="store_true", help="show RecBole's messages")
-    o = parser.parse_args()
-    torch.set_num_threads(o.threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+    o = options(__doc__ or "", epochs=5, only="kinds of rows that hold this: training NGCF, pair_ranking, start")
     kinds: list[Callable[[argparse.Namespace], Row | list[Row]]] = [
         partial(training, "BPRMF", 2048, 3), partial(training, "BPRMF", 256, 2.5),
         partial(training, "LightGCN", 2048, 4), partial(training, "NeuMF", 2048, 2), partial(training, "NGCF", 2048, 4),
@@ -134,23 +120,9 @@ def main() -> None:
         partial(quantizer, LightGCN, "ml-1m", 8192, 4, 5), partial(quantizer, BPRMF, SOURCE, 2048, 24, 10),
         partial(quantizer, BPRMF, SOURCE, 256, 96, 10),
     ]  # fmt: skip
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         o.inter = write_data(Path(folder))
-        for kind in kinds:
-            if o.only in called(kind):
-                made_rows = kind(o)
-                rows += [made_rows] if isinstance(made_rows, Row) else made_rows
-                print(f"done: {rows[-1].name}", file=sys.stderr, flush=True)
-    about = {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": o.threads,
-        "repeats": o.repeats,
-    }
-    content = [r._asdict() | {"times_floor": r.times_floor(), "met": r.met()} for r in rows]
-    o.out.write_text(json.dumps({"about": about, "rows": content}, indent=1))
-    print(table(rows, "RecBole"))
+        run((kind(o) for kind in kinds if o.only in called(kind)), o)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class ClickThroughData(RecommenderData):
         ratio: shares of train, dev and test.
         split_seed: of the splits by ratio and group.
         memory: "resident", or "disk": each process encodes the table batch by batch into temporary files and reads them
-            as it needs them, the same rows in the same order. Some 10 to 50 bytes a row stay in memory (order, split).
+            as it needs them, the same rows in the same order. Some 10 to 20 bytes a row stay in memory (order, split).
         folder: of these files; else the system's, which may itself be memory.
         batch_size: rows of a mini-batch, on each rank (B).
         eval_batch_size: rows that are scored at a time.
