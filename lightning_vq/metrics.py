@@ -38,7 +38,12 @@ def rank_of_first(scores: Tensor) -> Tensor:
     >>> rank_of_first(torch.tensor([[0.5, 0.9, 0.5], [1.0, 0.0, 0.0]]))
     tensor([3, 1])
     """
-    return (scores >= scores[:, :1]).sum(1)
+    return rank_of(scores, torch.zeros_like(scores[:, 0], dtype=torch.long))
+
+
+def rank_of(scores: Tensor, items: Tensor) -> Tensor:
+    """Return the rank (P,) of an item (P,) of each row of scores (P, N); ties count against the model."""
+    return (scores >= scores.gather(1, items[:, None])).sum(1)
 
 
 class Ranked(NamedTuple):

@@ -14,6 +14,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.lookup import Categories, Lookup
 from lightning_vq.modules.categories import CategoryPlace, added_categories, category_tables
 from lightning_vq.modules.checkpoint import saved_part
+from lightning_vq.modules.facts import refuse_others
 from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
@@ -67,17 +68,7 @@ class Recommender(Family):
     def build(self, facts: Facts) -> None:
         """Make the tables from the facts of the data. A second call checks that the facts agree."""
         if self.facts is not None:
-            vocabs = sorted({spec.vocab for spec in self.specs.values()})
-            ours, theirs = ({vocab: of.rows.get(vocab) for vocab in vocabs} for of in (self.facts, facts))
-            if ours != theirs:
-                raise UserError(f"one of model and data has {ours} entities, the other {theirs}")
-            changed = [vocab for vocab in vocabs if self.facts.ids.get(vocab) != facts.ids.get(vocab)]
-            if changed:
-                raise UserError(f"model and data number their {changed} differently: the data has changed since")
-            for what in ("fields", "sequences", "numbers", "moments"):
-                before, now = getattr(self.facts, what), getattr(facts, what)
-                if _plain(before) != _plain(now):
-                    raise UserError(f"the model was made for {what} {before}, the data has {now}, in this order")
+            refuse_others(self.facts, facts, sorted({spec.vocab for spec in self.specs.values()}))
             return
         missing = self.backbone.needs - set(facts.provides)
         if missing:
@@ -264,10 +255,3 @@ class Recommender(Family):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval()
-
-
-def _plain(told: Any) -> list[tuple[Any, ...]]:
-    """Return names, and what belongs to them, in their order; numbers to nine places, as machines sum differently."""
-    if not isinstance(told, dict):
-        return [(name,) for name in told]
-    return [(k, v) if isinstance(v, str) else (k, *(f"{x:.9g}" for x in v)) for k, v in told.items()]

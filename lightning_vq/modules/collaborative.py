@@ -24,6 +24,7 @@ from lightning_vq.metrics import (
     Recommended,
     coverage,
     mean_popularity,
+    rank_of,
     rank_of_first,
     refuse_bad,
     user_metrics,
@@ -146,7 +147,7 @@ class CollaborativeFiltering(Recommender):
                 self.recommended.update(_top(scores, max(self.ks)))
             alone = len(batch.owners) == len(batch.users)  # each user holds out one
             pieces = zip(batch.owners.split(batch.piece), batch.positives.split(batch.piece))
-            found = [_ranks(scores if alone else scores[owners], items) for owners, items in pieces]
+            found = [rank_of(scores if alone else scores[owners], items) for owners, items in pieces]
             ranks["full"] = torch.cat(found)
         if batch.candidates is not None:
             items = torch.cat([batch.positives[:, None], batch.candidates], dim=1)  # (P, 1 + 99)
@@ -238,11 +239,6 @@ class CollaborativeFiltering(Recommender):
         scores = self.score_all(self.look, batch)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.users, best.indices, best.values
-
-
-def _ranks(scores: Tensor, items: Tensor) -> Tensor:
-    """Return the rank (P,) of an item (P,) of each row of scores (P, N); ties count against the model."""
-    return (scores >= scores.gather(1, items[:, None])).sum(1)
 
 
 def _top(scores: Tensor, k: int) -> Tensor:
