@@ -219,6 +219,18 @@ def test_a_mistake_ends_the_process_with_status_two(config: Path, tmp_path: Path
     assert "Traceback" not in told.stderr
 
 
+def test_a_metric_that_is_not_defined_chooses_no_epoch(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, *rest = (config.parent / "clicks.csv").read_text().splitlines()
+    rows = [f"{first},alone", *(f"{line},{i}" for i, line in enumerate(rest))]  # no group has both labels
+    (tmp_path / "alone.csv").write_text("\n".join([*rows, ""]))
+    options = [f"--trainer.default_root_dir={tmp_path}", f"--data.init_args.source={tmp_path / 'alone.csv'}"]
+    options += ["--data.init_args.schema.group=alone", "--monitor=val/gauc/alone"]
+    told = refused(monkeypatch, capfd, "fit", "--config", str(config), *options)
+    assert "val/gauc/alone is not defined on the validation data; choose another --monitor" in told
+
+
 # -- comparison --------------------------------------------------------------------------------------------------------
 
 

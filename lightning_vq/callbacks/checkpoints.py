@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 
 
@@ -45,8 +46,12 @@ class BestCheckpoint(ModelCheckpoint):
         self.folder = folder
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not warming_up(pl_module):
-            super().on_train_epoch_end(trainer, pl_module)
+        if warming_up(pl_module):
+            return
+        value = trainer.callback_metrics.get(str(self.monitor))
+        if value is not None and value.isnan():  # an AUC within groups of which none has both labels
+            raise UserError(f"{self.monitor} is not defined on the validation data; choose another --monitor")
+        super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = self.folder.absolute()
