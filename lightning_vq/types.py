@@ -1,8 +1,8 @@
 """The nouns of the project: what passes between data, backbones, quantizers and modules.
 
 Shapes: B batch, C candidates, D dim, E training pairs, L levels, M positions, N rows of a table, P held-out
-interactions, W real categories of an entity at most; of samples F categorical fields, M numbers, Q fields of at most T
-values.
+interactions, T items of a list at most, W real categories of an entity at most; of samples F categorical fields,
+M numbers, Q fields of at most T values.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -20,13 +20,14 @@ class Facts(NamedTuple):
     rows: dict[str, int]  # entities per vocabulary, {"user": 943, "item": 1682}; also "category" and "relation"
     counts: dict[str, Tensor]  # (N,) int64 training frequency per vocabulary
     ids: dict[str, str]  # digest of each vocabulary's original ids in row order
-    provides: tuple[str, ...] = ()  # what the data can give: "pairs", "graph", "triples", matched with Backbone.needs
+    provides: tuple[str, ...] = ()  # what the data can give, matched with Backbone.needs
     pairs: Tensor | None = None  # (E, 2) int32 training pairs (user, item): the edges of a graph backbone
     fields: dict[str, str] = {}  # categorical field -> its vocabulary, in the order of Samples.fields
     sequences: dict[str, str] = {}  # field of many values -> its vocabulary, in the order of Samples.sequences
     numbers: tuple[str, ...] = ()  # numeric fields, in the order of Samples.numbers
     moments: dict[str, tuple[float, float]] = {}  # what they were standardised by: mean and deviation
     categories: dict[str, Tensor] = {}  # vocabulary -> (N, W) int64 rows of "<vocabulary>_category", -1 after the last
+    length: int = 0  # items of the longest list
 
 
 class TableSpec(NamedTuple):
@@ -64,6 +65,7 @@ class Output(NamedTuple):
     keys: Tensor | None = None  # (N, D) for every item, or (M, C, D) for M x C candidates
     bias: Tensor | None = None  # (N,) or (M, C)
     scores: Tensor | None = None  # (M, C), filled alone by pair scorers; (M,) logits of samples
+    targets: Tensor | None = None  # (M,) int64 the item that each position of a list is to predict
 
 
 class Pairs(NamedTuple):
@@ -95,7 +97,22 @@ class Samples(NamedTuple):
     groups: Tensor | None = None  # (B,) int64, rows of one are ranked together; None: nothing is ranked
 
 
-Rows = TypeVar("Rows", bound=Pairs | Triples | Samples)
+class Lists(NamedTuple):
+    """Lists of items, or histories: the first ones are given, the others are to be predicted."""
+
+    items: Tensor  # (B, T) int64, -1 after the last
+    known: Tensor  # (B,) int64 how many of them are given in evaluation; in training backbones choose their own
+    cases: Tensor  # (B,) int64 place of the list in the data
+    negatives: Tensor | None = None  # (B, T, C) int64 sampled for each position in training; None: all items compete
+    candidates: Tensor | None = None  # (B, 99) sampled negatives of the next item in evaluation; None: not asked for
+
+    @property
+    def lengths(self) -> Tensor:
+        """Return how many items each list has (B,)."""
+        return (self.items >= 0).sum(1)
+
+
+Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | Lists)
 
 
 def cut(rows: Rows, of: Tensor | slice) -> Rows:
@@ -108,7 +125,7 @@ def cut(rows: Rows, of: Tensor | slice) -> Rows:
 class Block(NamedTuple):
     """Several mini-batches that travel together: one `training_step`, many optimizer steps."""
 
-    rows: Pairs | Triples | Samples  # (S * B) rows
+    rows: Pairs | Triples | Samples | Lists  # (S * B) rows
     size: int  # B, mini-batch rows; the last one may have fewer
 
     @property
@@ -116,7 +133,7 @@ class Block(NamedTuple):
         """Return S * B."""
         return len(self.rows[0])
 
-    def batches(self) -> list[Pairs | Triples | Samples]:
+    def batches(self) -> list[Pairs | Triples | Samples | Lists]:
         return [cut(self.rows, slice(start, start + self.size)) for start in range(0, self.length, self.size)]
 
 

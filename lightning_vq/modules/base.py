@@ -18,7 +18,7 @@ from lightning_vq.modules.facts import refuse_others
 from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.specs import construct, describe
-from lightning_vq.types import Block, Facts, Output, Pairs, Samples, Table, TableSpec, Triples
+from lightning_vq.types import Block, Facts, Lists, Output, Pairs, Samples, Table, TableSpec, Triples
 
 
 @runtime_checkable
@@ -186,7 +186,7 @@ class Recommender(Family):
             batch_size=rows,
         )
 
-    def step_losses(self, batch: Pairs | Triples | Samples, hooks: list[LossHook]) -> dict[str, Tensor]:
+    def step_losses(self, batch: Pairs | Triples | Samples | Lists, hooks: list[LossHook]) -> dict[str, Tensor]:
         """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
         look = self.lookup()
         output = self.backbone(look, self.scored(batch))
