@@ -3,6 +3,8 @@
 Shapes: B batch, C = 1 + negatives candidates, D dim, N items. All are means over the rows of the batch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, softplus
@@ -96,3 +98,55 @@ def softmax(scores: Tensor, observed: Tensor) -> Tensor:
     tensor(1.3863)
     """
     return cross_entropy(scores, observed)
+
+
+CELLS = 1 << 22  # scores that `all_items` holds at a time
+
+
+def all_items(hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    """-mean log softmax over all items, at the observed one; scores (M, N) are never held at once.
+
+    Args:
+        hidden: (M, D).
+        keys: (N, D).
+        bias: (N,) or none.
+        targets: (M,) the observed items.
+
+    >>> all_items(torch.zeros(2, 3), torch.ones(4, 3), None, torch.tensor([2, 0]))
+    tensor(1.3863)
+    """
+    loss: Tensor = _AllItems.apply(hidden, keys, bias, targets)
+    return loss
+
+
+class _AllItems(torch.autograd.Function):
+    """Forms the gradients in the forward pass, block by block: the scores are needed once, and not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        to_hidden, to_keys = torch.empty_like(hidden), torch.zeros_like(keys)
+        to_bias = None if bias is None else torch.zeros_like(bias)
+        block = max(1, CELLS // len(keys))
+        for start in range(0, len(hidden), block):
+            rows, of = hidden[start : start + block], targets[start : start + block, None]
+            scores = rows @ keys.T if bias is None else torch.addmm(bias, rows, keys.T)
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            norm = scores.logsumexp(1, keepdim=True)
+            total += (norm - scores.gather(1, of)).sum()
+            if wanted:
+                share = scores.sub_(norm).exp_()
+                share.scatter_add_(1, of, torch.full_like(of, -1, dtype=share.dtype))
+                to_hidden[start : start + block] = share @ keys
+                to_keys += share.T @ rows
+                if to_bias is not None:
+                    to_bias += share.sum(0)
+        ctx.save_for_backward(to_hidden, to_keys, to_bias)
+        ctx.count = len(hidden)
+        return (total / len(hidden)).to(torch.promote_types(hidden.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        scale = grads[0] / ctx.count
+        return *(None if g is None else g * scale.to(g.dtype) for g in ctx.saved_tensors), None

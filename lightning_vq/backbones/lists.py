@@ -31,6 +31,7 @@ class ListBackbone(Backbone):
 
     needs: ClassVar[frozenset[str]] = frozenset({"lists"})
     length: int  # items of the longest list, from `prepare` on
+    progress: float = 0.0  # share of the training's epochs that is behind, for what grows harder with it
 
     def __init__(self, dim: int, tied: bool, tokens: int = 0) -> None:
         super().__init__()

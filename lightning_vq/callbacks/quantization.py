@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.lookup import Lookup
@@ -17,7 +18,7 @@ from lightning_vq.types import Output
 
 
 class QuantizationCallback(Callback):
-    """L = L_task + omega_q * sum over vocabularies of (L_quant + beta * L_commit)   (CAGE eq. 9 and 12).
+    """L = L_task + omega_q * sum over vocabularies of (L_quant + beta * L_commit) + omega_c * L_tree   (CAGE eq. 9-19).
 
     A quantizer named for a vocabulary acts on each quantizable table of it, with codebooks of its own; the losses
     of one vocabulary's tables are averaged, those of different vocabularies are summed.
@@ -31,6 +32,8 @@ class QuantizationCallback(Callback):
         omega_q: weight of the quantization losses.
         beta: weight of the commitment loss within them; None: as in each quantizer's paper, 1 for Cascaded and
             Residual, 0.25 for DQVAE, 0 for DPQ and MGQE.
+        omega_c: weight of the tree classification loss, by which a position of a list also predicts the codes of its
+            target; for models of lists alone.
         warmup_epochs: epochs of the plain base model before such quantizers start; others start at once.
         restart_dead_codes: move unused codes to vectors that are far from theirs.
     """
@@ -40,12 +43,15 @@ class QuantizationCallback(Callback):
         quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None,
         omega_q: float = 1.0,
         beta: float | None = None,
+        omega_c: float = 0.0,
         warmup_epochs: int = 1,
         restart_dead_codes: bool = False,
     ) -> None:
         self.quantizers, self.omega_q, self.beta = dict(quantizers or {}), omega_q, beta
+        self.omega_c = omega_c
         self.warmup_epochs, self.restart_dead_codes = warmup_epochs, restart_dead_codes
-        for key, value in (("omega_q", omega_q), ("beta", beta or 0.0), ("warmup_epochs", warmup_epochs)):
+        weights = {"omega_q": omega_q, "beta": beta or 0.0, "omega_c": omega_c, "warmup_epochs": warmup_epochs}
+        for key, value in weights.items():
             if not value >= 0:
                 raise UserError(f"quantization.{key} is {value}; it must not be negative")
         self._begun = -1  # the last epoch whose start was seen to: a run resumed within it does not do so again
@@ -92,6 +98,12 @@ class QuantizationCallback(Callback):
                     with torch.device("meta"):
                         described = describe(_made(vocab, factory, module.facts.rows[vocab], spec.dim))
                     module.attach(name, described)
+        if self.omega_c and module.quantizers:
+            if not isinstance(module.backbone, ListBackbone):
+                what = f"{type(module.backbone).__name__} predicts no items of lists"
+                raise UserError(f"quantization.omega_c is {self.omega_c}, but {what}")
+            for name in module.quantizers:
+                module.classify(name)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._begun = -1
@@ -163,7 +175,23 @@ class QuantizationCallback(Callback):
                 for term, value in (("quantization", codebook), ("commitment", beta * commitment)):
                     share = self.omega_q / len(names) * value
                     terms[term] = terms[term] + share if term in terms else share
+        for name, classifier in module.classifiers.items():
+            terms["classification"] = self.omega_c * _classified(module, look, output, name, classifier)
         return terms
+
+
+def _classified(module: Recommender, look: Lookup, output: Output, name: str, classifier: nn.Module) -> Tensor:
+    """Return the mean cross-entropy of the codes that the targets' own vectors have in this step (CAGE eq. 17)."""
+    if not module.quantizers[name].active:  # DDP waits for all parameters
+        return sum(
+            (0.0 * parameter.sum() for parameter in classifier.parameters()), torch.zeros((), device=module.device)
+        )
+    assert output.targets is not None
+    distinct, inverse = torch.unique(output.targets, return_inverse=True)
+    with torch.no_grad():
+        codes = look.codes(name, distinct)[inverse]
+    loss: Tensor = classifier(output.hidden, codes)
+    return loss
 
 
 def _made(vocab: str, factory: Callable[[int, int], Quantizer], rows: int, dim: int) -> Quantizer:

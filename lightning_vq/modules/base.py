@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -17,8 +18,11 @@ from lightning_vq.modules.checkpoint import saved_part
 from lightning_vq.modules.facts import refuse_others
 from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
+from lightning_vq.quantizers.classifier import TreeClassifier
 from lightning_vq.specs import construct, describe
 from lightning_vq.types import Block, Facts, Lists, Output, Pairs, Samples, Table, TableSpec, Triples
+
+CLASSIFIER = -1  # the moment of `private_randomness` at which classifiers are drawn
 
 
 @runtime_checkable
@@ -60,7 +64,7 @@ class Recommender(Family):
         self.facts: Facts | None = None
         self.specs: dict[str, TableSpec] = {}
         self.tables, self.outside = nn.ParameterDict(), nn.ParameterDict()
-        self.quantizers = nn.ModuleDict()
+        self.quantizers, self.classifiers = nn.ModuleDict(), nn.ModuleDict()
         self._random_state: Tensor | None = None
 
     # -- building ----------------------------------------------------------------------------------------------------
@@ -107,6 +111,21 @@ class Recommender(Family):
         if not quantizer.keeps_table:
             self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone(), requires_grad=False)
 
+    def classify(self, name: str) -> None:
+        """Give a quantized table a classifier of its codes (CAGE eq. 15). A second call changes nothing.
+
+        Raises:
+            UserError: the table's quantizer has no codes to be told.
+        """
+        if name in self.classifiers:
+            return
+        quantizer = self.quantizers[name]
+        if not quantizer.has_codebooks:
+            raise UserError(f"quantization.omega_c: {type(quantizer).__name__} has no codes that could be predicted")
+        with self.private_randomness(name, CLASSIFIER):
+            made = TreeClassifier(self.specs[name].dim, quantizer.codebook_sizes)  # type: ignore[arg-type]
+        self.classifiers[name] = made.to(self.tables[name].device)
+
     def start_quantizer(self, name: str, moment: int = 0) -> None:
         """Set a quantizer's first values from its table; `moment` tells several draws of a run apart."""
         with self.private_randomness(name, moment):
@@ -151,7 +170,7 @@ class Recommender(Family):
         plain = [self.tables[n] for n, spec in self.specs.items() if not spec.decay] + list(self.outside.values())
         for quantizer in self.quantizers.values():  # one that stands for its table is decayed as that would be
             (plain if quantizer.keeps_table else decayed).extend(quantizer.parameters())
-        for parameter in self.backbone.parameters():
+        for parameter in chain(self.backbone.parameters(), self.classifiers.parameters()):
             (decayed if parameter.ndim > 1 else plain).append(parameter)
         if not self.weight_decay:  # one group is one fused call
             decayed, plain = [], decayed + plain
@@ -160,6 +179,7 @@ class Recommender(Family):
 
     def training_step(self, block: Block, batch_idx: int) -> None:
         optimizer = self.optimizers()
+        schedule: Any = self.lr_schedulers()
         assert not isinstance(optimizer, list)
         hooks = [c for c in self.trainer.callbacks if isinstance(c, LossHook)]  # type: ignore[attr-defined]
         values: dict[str, list[Tensor]] = {}
@@ -171,6 +191,8 @@ class Recommender(Family):
             if self.clip is not None:
                 nn.utils.clip_grad_norm_(self.parameters(), self.clip)
             optimizer.step()
+            if schedule is not None:
+                schedule.step()
             for name, value in terms.items():
                 values.setdefault(name, []).append(value.detach())
         rows = block.length
@@ -212,6 +234,7 @@ class Recommender(Family):
             "module": describe(self) | {"init_args": self._options()},
             "backbone": describe(self.backbone),
             "quantizers": {name: describe(q) for name, q in self.quantizers.items()},
+            "classifiers": list(self.classifiers),
             "random_state": torch.get_rng_state(),
         }
 
@@ -235,6 +258,8 @@ class Recommender(Family):
             if name not in self.specs:
                 raise UserError(f"the checkpoint quantizes the table {name!r}, which the backbone does not have")
             self.attach(name, spec, start=False)
+        for name in saved.get("classifiers", []):
+            self.classify(name)
         self._random_state = saved["random_state"]
 
     def on_train_start(self) -> None:

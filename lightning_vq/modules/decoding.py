@@ -1,0 +1,71 @@
+"""Decoding of lists: what each position to come would take, item by item or in one pass.
+
+Shapes: B lists, T items, P positions to come at most, K choices of a position, D dim, N items.
+"""
+
+import torch
+from torch import Tensor
+
+from lightning_vq.backbones.lists import Autoregressive, ListBackbone, Parallel
+from lightning_vq.errors import UserError
+from lightning_vq.lookup import Lookup
+from lightning_vq.losses import all_scores
+from lightning_vq.types import Output
+
+
+def given(items: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the given items (B, most of them) and those to come (B, most of them) of lists (B, T), -1 after the last.
+
+    >>> given(torch.tensor([[5, 6, 7, 8], [3, 2, -1, -1]]), torch.tensor([2, 1]))
+    (tensor([[ 5,  6],
+            [ 3, -1]]), tensor([[ 7,  8],
+            [ 2, -1]]))
+    """
+    places = torch.arange(items.shape[1], device=items.device)
+    counts = (items >= 0).sum(1) - known
+    inputs = torch.where(places < known[:, None], items, -1)[:, : int(known.max())]
+    later = places[: int(counts.max())] + known[:, None]
+    there = places[: int(counts.max())] < counts[:, None]
+    return inputs, torch.where(there, items.gather(1, later.clamp_max(items.shape[1] - 1)), -1)
+
+
+def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor, depth: int) -> Tensor:
+    """Return the best items (B, P, K) of each position to come.
+
+    An autoregressive backbone is fed its own first choice at each position. The given items may be chosen again.
+
+    Args:
+        backbone: that scores.
+        look: the tables.
+        inputs: (B, T) given items, -1 after the last.
+        counts: (B,) how many are to come.
+        depth: K, at most N.
+    """
+    keys, bias = backbone.keys(look)  # of all items, before any vector that comes in
+    positions = int(counts.max())
+    if isinstance(backbone, Parallel):
+        hidden = backbone.fill(look, inputs, counts)
+        found = [_best(hidden[:, i], keys, bias, depth) for i in range(positions)]
+        return torch.stack(found, 1)
+    assert isinstance(backbone, Autoregressive)
+    hidden, state = backbone.begin(look, inputs)
+    found = [_best(hidden, keys, bias, depth)]
+    while len(found) < positions:
+        hidden, state = backbone.advance(look, state, found[-1][:, 0])
+        found.append(_best(hidden, keys, bias, depth))
+    return torch.stack(found, 1)
+
+
+def next_hidden(backbone: ListBackbone, look: Lookup, inputs: Tensor) -> Tensor:
+    """Return the hidden vector (B, D) of the next item after those given (B, T)."""
+    if isinstance(backbone, Parallel):
+        return backbone.fill(look, inputs, torch.ones_like(inputs[:, 0]))[:, 0]
+    assert isinstance(backbone, Autoregressive)
+    return backbone.begin(look, inputs)[0]
+
+
+def _best(hidden: Tensor, keys: Tensor, bias: Tensor | None, depth: int) -> Tensor:
+    scores = all_scores(Output(hidden, keys, bias))
+    if not torch.isfinite(scores.sum()):
+        raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
+    return scores.topk(min(depth, scores.shape[1]), dim=1).indices

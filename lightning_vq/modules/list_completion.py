@@ -1,0 +1,210 @@
+"""List completion: the rest of a list from its first half, or the next item of a history.
+
+Shapes: B lists, T items, N items in all, C candidates.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from lightning_vq import losses
+from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.lists import ListBackbone
+from lightning_vq.data.base import RecommenderData
+from lightning_vq.data.lists import ListData
+from lightning_vq.errors import UserError
+from lightning_vq.list_metrics import Completed, CompletionMetric, Completions, depth_by_depth
+from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad, user_metrics
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.categories import CategoryPlace
+from lightning_vq.modules.decoding import choices, given, next_hidden
+from lightning_vq.types import Lists, Output
+
+LIST, FULL = "list", "full"  # protocols
+Loss = Literal["softmax", "sampled_softmax", "bce"]
+
+
+class ListCompletion(Recommender):
+    """Continues lists.
+
+    With the data's protocol "halves" metrics are those of FANS: `test/ndcg@5/list` and `test/hr@5/list`, of the lists
+    of which five or more items are to come, whose number is `test/n@5/list`. With "next" the one item held out is
+    ranked among all, `test/ndcg@10/full` (but those of its history, unless `seen` lets them), and among sampled ones,
+    `test/ndcg@10/uni99`.
+
+    Args:
+        backbone: how lists become predictions.
+        lr, weight_decay, clip, categories: see Recommender.
+        loss: "softmax" over all items, or "sampled_softmax" or "bce" of each item against the data's negatives.
+        warmup_steps: over which the learning rate rises from 0.
+        metrics: "hr", "ndcg".
+        ks: their cut-offs.
+        top_k: items a list that `predict` writes.
+        seen: whether items of a history are recommended again.
+    """
+
+    predicts: ClassVar[str] = "completions.parquet"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+        categories: dict[str, CategoryPlace] | None = None,
+        loss: Loss = "softmax",
+        warmup_steps: int = 0,
+        metrics: tuple[CompletionMetric, ...] = ("hr", "ndcg"),
+        ks: tuple[int, ...] = (5, 10),
+        top_k: int = 10,
+        seen: bool = False,
+    ) -> None:
+        super().__init__(backbone, lr, weight_decay, clip, categories)
+        refuse_bad(metrics, ks)
+        for key, value, least in (("top_k", top_k, 1), ("warmup_steps", warmup_steps, 0)):
+            if value < least:
+                raise UserError(f"model.init_args.{key} is {value}; it must be at least {least}")
+        if not isinstance(backbone, ListBackbone):
+            raise UserError(f"ListCompletion continues lists by a ListBackbone, not by {type(backbone).__name__}")
+        self.loss, self.warmup_steps = loss, warmup_steps
+        self.metrics, self.ks, self.top_k, self.seen = tuple(metrics), tuple(ks), top_k, seen
+        self.completed = Completed()  # of the stage under way, protocol "halves"
+        self.ranks: dict[str, Ranks] = {}  # by protocol, of the stage under way, "next"
+        self.completions: Completions | None = None  # of the last stage
+        self.results: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # (cases, lists, ranks), each (B,), of it
+        self.protocol = "halves"
+
+    def monitors(self, data: RecommenderData) -> list[str]:
+        assert isinstance(data, ListData)
+        if data.protocol == "halves":
+            protocols = [LIST]
+        else:
+            protocols = [FULL, *([f"uni{data.eval_negatives}"] if data.eval_negatives else [])]
+        return [f"val/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
+
+    def check(self, data: RecommenderData) -> None:
+        if not isinstance(data, ListData):
+            raise UserError(f"ListCompletion is trained on ListData, not {type(data).__name__}")
+        if (self.loss == "softmax") != (data.negatives == 0):
+            wants = "all items compete: it must be 0" if self.loss == "softmax" else "it must be at least 1"
+            raise UserError(f"data.init_args.negatives is {data.negatives}, with the loss {self.loss!r} {wants}")
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        optimizer: Optimizer = super().configure_optimizers()
+        if not self.warmup_steps:
+            return optimizer
+        schedule: LRScheduler = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        assert isinstance(self.backbone, ListBackbone)
+        self.backbone.progress = self.current_epoch / max(1, self.trainer.max_epochs or 1)
+
+    def task_loss(self, output: Output, batch: Lists) -> Tensor:
+        """Return the loss of a mini-batch, a mean over predicted positions."""
+        if self.loss == "softmax":
+            assert output.hidden is not None
+            assert output.keys is not None
+            assert output.targets is not None
+            return losses.all_items(output.hidden, output.keys, output.bias, output.targets)
+        scores = losses.candidate_scores(output)
+        return losses.binary_cross_entropy(scores) if self.loss == "bce" else losses.sampled_softmax(scores, None)
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    def begin(self, stage: str) -> None:
+        self.completed.reset()
+        self.ranks, self.completions, self.results = {}, None, {}
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.protocol = data.protocol if isinstance(data, ListData) else self.protocol
+
+    def evaluate(self, batch: Lists) -> None:
+        inputs, targets = given(batch.items, batch.known)
+        if self.protocol == "halves":
+            self.completed.update(batch.cases, self._candidates(inputs, (targets >= 0).sum(1), max(self.ks)), targets)
+            return
+        held = targets[:, 0]
+        scores, hidden = self._scores(inputs, but=held)
+        ranks = {FULL: rank_of(scores, held)}
+        if batch.candidates is not None:
+            assert self.look is not None
+            assert isinstance(self.backbone, ListBackbone)
+            keys = self.backbone.keys(self.look, torch.cat([targets[:, :1], batch.candidates], 1))
+            scores = losses.candidate_scores(Output(hidden, *keys))
+            ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(scores)
+        for protocol, found in ranks.items():
+            self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.cases, batch.cases, found)
+
+    def _candidates(self, inputs: Tensor, counts: Tensor, size: int) -> Tensor:
+        """Return candidates (B, C) of what is to come after lists (B, T)."""
+        assert self.look is not None
+        assert isinstance(self.backbone, ListBackbone)
+        return depth_by_depth(choices(self.backbone, self.look, inputs, counts, size), counts, size)
+
+    def _scores(self, inputs: Tensor, but: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return scores (B, N) of the next item, and what they were made of (B, D).
+
+        -inf stands for items of the history, but the one (B,) that is held out.
+        """
+        assert self.look is not None
+        assert isinstance(self.backbone, ListBackbone)
+        keys = self.backbone.keys(self.look)  # of all items, before any vector that comes in
+        hidden = next_hidden(self.backbone, self.look, inputs)
+        scores = losses.all_scores(Output(hidden, *keys))
+        if not torch.isfinite(scores.sum()):
+            raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
+        if not self.seen:
+            kept = None if but is None else scores.gather(1, but[:, None])
+            lists, columns = (inputs >= 0).nonzero().unbind(1)
+            scores[lists, inputs[lists, columns]] = -torch.inf
+            if but is not None:
+                scores.scatter_(1, but[:, None], kept)  # type: ignore[arg-type]
+        return scores, hidden
+
+    def finish(self, stage: str) -> None:
+        if self.protocol == "halves":
+            self.completions = self.completed.compute()
+            lengths = self.completions.lengths
+            counts = {f"n@{k}": (lengths >= k).sum().float() for k in self.ks}
+            values = self.values(LIST)
+            told = {name: value.nanmean() for name, value in values.items()} | counts
+            self.log_dict({f"{stage}/{name}/{LIST}": value for name, value in told.items()})
+            return
+        self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
+        for protocol in self.results:
+            values = self.values(protocol)
+            self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})
+
+    def values(self, protocol: str) -> dict[str, Tensor]:
+        """Return "ndcg@5" and so on of each list (B,) of the last stage, in the order of the data."""
+        if protocol == LIST:
+            assert self.completions is not None
+            return self.completions.metrics(self.metrics, self.ks)
+        _, lists, ranks = self.results[protocol]
+        return user_metrics(self.metrics, self.ks, lists, ranks, one_list=True)
+
+    def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the last test in original ids, lists standing for users; see Family.
+
+        In the protocol "list" an item that is to come twice is one case, and its rank is its place among the
+        candidates, N + 1 where it is none of them.
+        """
+        raise NotImplementedError
+
+    def predict_step(self, batch: Lists, batch_idx: int) -> Any:
+        """Return cases (B,) and items (B, C), -1 after the last."""
+        inputs, targets = given(batch.items, batch.known)
+        if self.protocol == "halves":
+            return batch.cases, self._candidates(inputs, (targets >= 0).sum(1), self.top_k)
+        scores, _ = self._scores(inputs)
+        best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
+        return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1)
+
+    def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Return a row per list and place: list, place (1 is best), item."""
+        raise NotImplementedError

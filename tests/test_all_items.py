@@ -1,0 +1,50 @@
+"""The softmax over all items in blocks is the softmax."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from lightning_vq import losses
+
+
+@pytest.mark.parametrize("cells", [1, 40, 1 << 22])
+@pytest.mark.parametrize("biased", [True, False])
+def test_loss_and_gradients_are_those_of_whole_scores(
+    monkeypatch: pytest.MonkeyPatch, cells: int, biased: bool
+) -> None:
+    monkeypatch.setattr(losses, "CELLS", cells)
+    draw = torch.Generator().manual_seed(0)
+    hidden, keys, bias = (
+        torch.randn(*shape, generator=draw, dtype=torch.float64, requires_grad=True)
+        for shape in ((11, 5), (13, 5), (13,))
+    )
+    targets = torch.randint(13, (11,), generator=draw)
+    weights = [hidden, keys, *([bias] if biased else [])]
+    plain = cross_entropy(hidden @ keys.T + (bias if biased else 0.0), targets)
+    ours = losses.all_items(hidden, keys, bias if biased else None, targets)
+    assert torch.allclose(ours, plain, rtol=1e-12)
+    for one, other in zip(torch.autograd.grad(3.0 * ours, weights), torch.autograd.grad(3.0 * plain, weights)):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_scores_are_never_held_at_once() -> None:
+    """20,000 positions of 20,000 items would be 1.6 GB of scores."""
+    hidden, keys = torch.zeros(20_000, 2, requires_grad=True), torch.zeros(20_000, 2, requires_grad=True)
+    largest = 0
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        losses.all_items(hidden, keys, None, torch.zeros(20_000, dtype=torch.long)).backward()
+    for event in profile.events():
+        largest = max(largest, event.cpu_memory_usage)
+    assert largest <= 8 * losses.CELLS  # two blocks of float32
+
+
+def test_under_autocast_the_loss_stays_wide() -> None:
+    hidden, keys = torch.randn(6, 4, requires_grad=True), torch.randn(7, 4, requires_grad=True)
+    targets = torch.arange(6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = losses.all_items(hidden, keys, None, targets)
+    assert loss.dtype == torch.float32
+    assert torch.allclose(loss, cross_entropy(hidden @ keys.T, targets), rtol=2e-2)
+    loss.backward()
+    assert hidden.grad is not None
+    assert hidden.grad.dtype == torch.float32
