@@ -16,12 +16,13 @@ MOST_LEVELS = 4  # of a quantizer, that have a row each
 
 
 def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]:
-    """Return mean and half width of the 95 % interval (normal) of per-case differences (U,).
+    """Return mean and half width of the 95 % interval (normal) of per-case differences (U,), NaN left out.
 
     >>> paired_difference(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]))
     (0.25, 0.49)
     """
     gap = ours.astype(float) - base
+    gap = gap[~np.isnan(gap)]
     return float(gap.mean()), round(1.96 * float(gap.std(ddof=1)) / math.sqrt(len(gap)), 12)
 
 

@@ -3,5 +3,6 @@
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.modules.ctr import ClickThroughRate
+from lightning_vq.modules.list_completion import ListCompletion
 
-__all__ = ["ClickThroughRate", "CollaborativeFiltering", "Recommender"]
+__all__ = ["ClickThroughRate", "CollaborativeFiltering", "ListCompletion", "Recommender"]

@@ -15,6 +15,7 @@ from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.lists import ListData
+from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.list_metrics import Completed, CompletionMetric, Completions, depth_by_depth
 from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad, user_metrics
@@ -194,7 +195,22 @@ class ListCompletion(Recommender):
         In the protocol "list" an item that is to come twice is one case, and its rank is its place among the
         candidates, N + 1 where it is none of them.
         """
-        raise NotImplementedError
+        assert isinstance(data, ListData)
+        lists, items = _held_out(data)
+        cases: dict[str, Any] = {"user": data.list_ids(lists), "item": data.item_ids(items)}
+        found = {LIST: self.completions} if self.completions is not None else self.results
+        values: dict[str, Any] = {"user": data.list_ids(torch.unique(lists))}
+        for protocol in found:
+            if self.completions is None:
+                ranks = self.results[protocol][2].cpu()
+            else:
+                assert self.facts is not None
+                told = self.completions.candidates.cpu()[torch.searchsorted(self.completions.cases.cpu(), lists)]
+                there = told == items[:, None]
+                ranks = torch.where(there.any(1), there.int().argmax(1) + 1, self.facts.rows["item"] + 1)
+            cases[f"rank/{protocol}"] = ranks.numpy()
+            values |= {f"{name}/{protocol}": value.cpu().numpy() for name, value in self.values(protocol).items()}
+        return cases, values
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
         """Return cases (B,) and items (B, C), -1 after the last."""
@@ -207,4 +223,20 @@ class ListCompletion(Recommender):
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Return a row per list and place: list, place (1 is best), item."""
-        raise NotImplementedError
+        assert isinstance(data, ListData)
+        cases, items = (torch.cat(column) for column in zip(*parts))
+        lists, places = (items >= 0).nonzero().unbind(1)
+        columns = {"list": data.list_ids(cases[lists]), "place": pa.array((places + 1).numpy())}
+        return columns | {"item": data.item_ids(items[lists, places])}
+
+
+def _held_out(data: ListData) -> tuple[Tensor, Tensor]:
+    """Return list and item (P,) of what is to come in test, each pair once, lists and then items rising."""
+    stretches, pairs = data.parts[TEST], []
+    for rows in torch.arange(len(stretches.lengths)).split(data.eval_batch_size):
+        batch = stretches.batch(rows)
+        _, targets = given(batch.items, batch.known)
+        lists, columns = (targets >= 0).nonzero().unbind(1)
+        pairs.append(torch.stack([batch.cases[lists], targets[lists, columns]], 1))
+    one, other = torch.unique(torch.cat(pairs), dim=0).unbind(1)
+    return one, other
