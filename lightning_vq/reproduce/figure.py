@@ -30,7 +30,8 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     panels[0].errorbar([], [], xerr=[], fmt="o", color="C0", label="obtained: mean ± standard deviation over seeds")
-    panels[0].plot([], [], "D", color="C1", fillstyle="none", label="paper")
+    if any(f.paper is not None and f.values for f in figures):
+        panels[0].plot([], [], "D", color="C1", fillstyle="none", label="paper")
     canvas.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     with replacing(path) as temporary:
         canvas.savefig(temporary, format="png", dpi=130)
