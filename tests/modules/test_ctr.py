@@ -1,9 +1,7 @@
 """Click-through rate trained on a small table: it learns, and what it does not know stays out of its codes."""
 
-import importlib
 import inspect
 import math
-import pkgutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from clicks import ITEMS, SCHEMA, USERS, click_file, clicks, fitted, small_dcn, trainer_of
+from discovery import discovered
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.linear_model import LogisticRegression
@@ -283,14 +282,6 @@ def test_a_batch_of_strangers_alone(path: Path) -> None:
 # -- quantizers of no weight -------------------------------------------------------------------------------------------
 
 
-def discovered() -> list[type[Backbone]]:
-    found = set()
-    for one in pkgutil.iter_modules(family.__path__, family.__name__ + "."):
-        members = vars(importlib.import_module(one.name)).values()
-        found |= {kind for kind in members if inspect.isclass(kind) and issubclass(kind, Backbone)}
-    return sorted((kind for kind in found if not inspect.isabstract(kind)), key=lambda kind: kind.__name__)
-
-
 def made(kind: type[Backbone]) -> Backbone:
     """Return a narrow backbone whose own weights are always the same."""
     torch.manual_seed(1)
@@ -298,7 +289,7 @@ def made(kind: type[Backbone]) -> Backbone:
     return kind(dim=8, **{key: value for key, value in narrow.items() if key in inspect.signature(kind).parameters})
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, Backbone))
 def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[Backbone], path: Path) -> None:
     factory = partial(Cascaded, codebook_sizes=[12, 4], alpha=0.0)
     base, _ = fitted(clicks(path), backbone=partial(made, kind))

@@ -1,14 +1,12 @@
 """Identities that every click-through rate backbone must satisfy, over all that there are."""
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from discovery import discovered
 from lightning.pytorch import seed_everything
 
 import lightning_vq.backbones.ctr as family
@@ -23,14 +21,6 @@ from lightning_vq.trainer import Trainer
 
 WORLD = PlantedOptions(users=60, items=40, branching=(4, 3))
 FACTORY = partial(Cascaded, codebook_sizes=[5, 2])
-
-
-def discovered() -> list[type[FieldBackbone]]:
-    found = set()
-    for module in pkgutil.iter_modules(family.__path__, family.__name__ + "."):
-        members = vars(importlib.import_module(module.name)).values()
-        found |= {one for one in members if inspect.isclass(one) and issubclass(one, FieldBackbone)}
-    return sorted((kind for kind in found if not inspect.isabstract(kind)), key=lambda kind: kind.__name__)
 
 
 def trained(
@@ -55,7 +45,7 @@ def logits(module: Recommender, data: ClickThroughData) -> torch.Tensor:
     return scores
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, FieldBackbone))
 def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[FieldBackbone]) -> None:
     base, _, _ = trained(kind, {})
     factory = partial(FACTORY, alpha=0.0)
@@ -66,7 +56,7 @@ def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[Fie
         assert torch.equal(value, ours[name]), name
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, FieldBackbone))
 def test_a_changed_codebook_changes_logits_and_a_checkpoint_keeps_them(
     kind: type[FieldBackbone], tmp_path: Path
 ) -> None:
@@ -83,7 +73,7 @@ def test_a_changed_codebook_changes_logits_and_a_checkpoint_keeps_them(
 
 
 def test_data_of_other_columns_or_moments_is_refused() -> None:
-    module, data, _ = trained(discovered()[0], {})
+    module, data, _ = trained(discovered(family, FieldBackbone)[0], {})
     facts = data.facts()
     changed = {
         "fields": dict(reversed(facts.fields.items())),
