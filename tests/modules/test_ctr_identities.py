@@ -1,13 +1,16 @@
 """Identities that every click-through rate backbone must satisfy, over all that there are."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from clicks import QUANTIZERS, clicks, fitted
 from discovery import discovered
 from lightning.pytorch import seed_everything
+from small import weights
 
 import lightning_vq.backbones.ctr as family
 from lightning_vq.backbones.fields import FieldBackbone
@@ -54,6 +57,25 @@ def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[Fie
     ours = quantized.state_dict()
     for name, value in base.state_dict().items():
         assert torch.equal(value, ours[name]), name
+
+
+def made(kind: type[FieldBackbone]) -> FieldBackbone:
+    """Return a narrow backbone whose own weights are always the same."""
+    torch.manual_seed(1)
+    narrow = {"hidden": (16,), "first_hidden": (16,), "second_hidden": (16,)}
+    return kind(dim=8, **{key: value for key, value in narrow.items() if key in inspect.signature(kind).parameters})
+
+
+@pytest.mark.parametrize("kind", discovered(family, FieldBackbone))
+def test_no_weight_is_bit_equal_also_on_a_file_with_gaps(kind: type[FieldBackbone], path: Path) -> None:
+    factory = partial(Cascaded, codebook_sizes=[12, 4], alpha=0.0)
+    base, _ = fitted(clicks(path), backbone=partial(made, kind))
+    nothing, _ = fitted(clicks(path), {"user": factory, "item": factory}, partial(made, kind), omega_q=0.0)
+    quantized, _ = fitted(clicks(path), QUANTIZERS, partial(made, kind), epochs=1)
+    assert set(nothing.quantizers) == {name for name, spec in base.specs.items() if spec.quantizable} == set(QUANTIZERS)
+    for name, value in weights(base).items():
+        assert torch.equal(value, weights(nothing)[name]), name
+    assert not torch.equal(quantized.tables["item"], base.tables["item"])
 
 
 @pytest.mark.parametrize("kind", discovered(family, FieldBackbone))
