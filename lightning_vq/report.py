@@ -34,6 +34,9 @@ def metric_rows(folder: Path, base: Path | None) -> list[Row]:
     rows: list[Row] = []
     for name, value in ours["test"].items():
         column = name.removeprefix("test/")
+        if column.startswith("n@"):  # how many lists a metric is of
+            rows.append((name, f"{theirs['test'][name]:,.0f}" if theirs else "", f"{value:,.0f}", ""))
+            continue
         gap, left = "", ""
         if theirs is not None and base_users is not None:
             left, gap = f"{theirs['test'][name]:.4f}", f"{value - theirs['test'][name]:+.4f}"

@@ -5,6 +5,7 @@ Shapes: B lists, T items, N items in all, C candidates.
 
 from typing import Any, ClassVar, Literal
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -238,5 +239,5 @@ def _held_out(data: ListData) -> tuple[Tensor, Tensor]:
         _, targets = given(batch.items, batch.known)
         lists, columns = (targets >= 0).nonzero().unbind(1)
         pairs.append(torch.stack([batch.cases[lists], targets[lists, columns]], 1))
-    one, other = torch.unique(torch.cat(pairs), dim=0).unbind(1)
+    one, other = torch.unique(torch.cat(pairs), dim=0).T.contiguous()
     return one, other

@@ -1,0 +1,127 @@
+"""Identities that every list backbone must satisfy, over all that there are."""
+
+import inspect
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from discovery import discovered
+from small import cascaded, data
+from small_lists import lists, trained
+
+import lightning_vq.backbones.list_completion as family
+from lightning_vq.backbones.collaborative.bprmf import BPRMF
+from lightning_vq.backbones.lists import ListBackbone
+from lightning_vq.callbacks import QuantizationCallback
+from lightning_vq.errors import UserError
+from lightning_vq.modules import CollaborativeFiltering, ListCompletion, Recommender
+from lightning_vq.modules.decoding import choices, given
+from lightning_vq.quantizers import DPQ, Cascaded
+
+KINDS = discovered(family, ListBackbone)  # type: ignore[type-abstract]
+TREE = {"item": partial(Cascaded, codebook_sizes=[12, 4])}
+
+
+def made(kind: type[ListBackbone], **options: bool) -> ListBackbone:
+    """Return a narrow backbone whose own weights are always the same."""
+    torch.manual_seed(1)
+    narrow = {"layers": 1, "heads": 2}
+    return kind(dim=8, **{k: v for k, v in narrow.items() if k in inspect.signature(kind).parameters}, **options)
+
+
+@torch.no_grad()
+def told(module: Recommender) -> torch.Tensor:
+    """Return the choices for the test lists."""
+    module.eval()
+    held = lists()
+    held.setup()
+    found = []
+    for batch in held.test_dataloader():
+        inputs, targets = given(batch.items, batch.known)
+        counts = (targets >= 0).sum(1)
+        found.append(choices(module.backbone, module.lookup(), inputs, counts, 5).flatten())
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[ListBackbone]) -> None:
+    base, _ = trained(made(kind), {})
+    tree = {"item": partial(Cascaded, codebook_sizes=[12, 4], alpha=0.0)}
+    quantized, _ = trained(made(kind), tree, omega_q=0.0, omega_c=0.0)
+    assert list(quantized.quantizers) == ["item"]
+    ours = quantized.state_dict()
+    for name, value in base.state_dict().items():
+        assert torch.equal(value, ours[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_opens_alone_and_a_changed_codebook_changes_choices(
+    kind: type[ListBackbone], tmp_path: Path
+) -> None:
+    module, trainer = trained(made(kind), TREE, omega_c=0.5)
+    before = told(module)
+    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    again = Recommender.load_from_checkpoint(tmp_path / "whole.ckpt")
+    assert isinstance(again, ListCompletion)
+    assert set(again.state_dict()) == set(module.state_dict())  # the classifiers with it
+    assert torch.equal(told(again), before)
+    with torch.no_grad():
+        for parameter in module.quantizers["item"].parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert not torch.equal(told(module), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("loss", "negatives"), [("softmax", 0), ("bce", 1), ("sampled_softmax", 5)])
+def test_every_parameter_learns_under_every_loss(
+    kind: type[ListBackbone], tied: bool, loss: str, negatives: int
+) -> None:
+    module, _ = trained(made(kind, tied=tied), TREE, lists(negatives=negatives), omega_c=1.0, loss=loss)
+    fresh = made(kind, tied=tied).state_dict()
+    moved = {name.removeprefix("backbone."): value for name, value in module.state_dict().items()}
+    for name, value in fresh.items():
+        assert not torch.equal(value, moved[name]), name
+
+
+def test_the_classification_loss_by_hand() -> None:
+    """Of one level and a head of zeros the cross-entropy is the logarithm of how many codes there are."""
+    module, _ = trained(made(KINDS[0]), {"item": partial(Cascaded, codebook_sizes=[12])}, omega_c=1.0)
+    held = lists()
+    held.setup()
+    for head in module.classifiers["item"].parameters():
+        torch.nn.init.zeros_(head)
+    [batch] = next(iter(held.train_dataloader())).batches()
+    [hook] = [callback for callback in module.trainer.callbacks if hasattr(callback, "omega_c")]
+    for omega in (1.0, 0.25):
+        hook.omega_c = omega
+        assert module.step_losses(batch, [hook])["classification"].item() == pytest.approx(omega * 2.4849066)  # log 12
+
+
+def test_what_cannot_be() -> None:
+    backbone = made(KINDS[0])
+    with pytest.raises(UserError, match="negatives is 0, with the loss 'bce' it must be at least 1"):
+        trained(backbone, {}, loss="bce")
+    with pytest.raises(UserError, match="negatives is 3, with the loss 'softmax' all items compete: it must be 0"):
+        trained(backbone, {}, lists(negatives=3))
+    with pytest.raises(UserError, match="continues lists by a ListBackbone, not by BPRMF"):
+        ListCompletion(BPRMF())
+    with pytest.raises(UserError, match="warmup_steps is -1; it must be at least 0"):
+        ListCompletion(backbone, warmup_steps=-1)
+    with pytest.raises(UserError, match="trained on CollaborativeData, not ListData"):
+        CollaborativeFiltering(backbone).check(lists())
+
+
+def test_tree_classification_is_of_models_of_lists() -> None:
+    module = CollaborativeFiltering(BPRMF(dim=8))
+    pairs = data()
+    pairs.setup("fit")
+    module.build(pairs.facts())
+    with pytest.raises(UserError, match=r"omega_c is 1\.0, but BPRMF predicts no items of lists"):
+        QuantizationCallback({"item": cascaded}, omega_c=1.0).attach(module)
+
+
+def test_other_quantizers_go_on_lists() -> None:
+    module, _ = trained(made(KINDS[0]), {"item": partial(DPQ, subspaces=4, centroids=8)}, omega_c=1.0)
+    assert [head.out_features for head in module.classifiers["item"].heads] == [8] * 4
