@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from lightning_vq.backbones.list_completion.bert4rec import BERT4Rec
+from lightning_vq.backbones.list_completion.car import CAR
 from lightning_vq.backbones.list_completion.caser import Caser
+from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
 from lightning_vq.backbones.lists import Autoregressive, ListBackbone
@@ -20,6 +22,8 @@ CAUSAL: list[Autoregressive] = [
     SASRec(DIM, layers=1, heads=1, dropout=0.5, tied=False),
     GRU4Rec(DIM, layers=2, dropout=0.5),
     GRU4Rec(DIM, layers=3, hidden=5, dropout=0.5, tied=True),
+    CAR(DIM, layers=2, heads=2, dropout=0.5),
+    CAR(DIM, layers=1, heads=1, dropout=0.5, tied=False),
     Caser(DIM, window=3, horizontal=2, vertical=3, dropout=0.5),
     Caser(DIM, window=1, horizontal=3, vertical=1, dropout=0.5, tied=True),
 ]
@@ -28,7 +32,11 @@ AUTOREGRESSIVE: list[Autoregressive] = [
     BERT4Rec(DIM, layers=2, heads=2, dropout=0.5),
     BERT4Rec(DIM, layers=1, heads=1, dropout=0.5, mask_probability=0.3, last_probability=0.2, tied=False),
 ]
-ALL: list[ListBackbone] = [*AUTOREGRESSIVE]
+ALL: list[ListBackbone] = [
+    *AUTOREGRESSIVE,
+    FANS(DIM, layers=2, heads=2, dropout=0.5),
+    FANS(DIM, layers=1, heads=1, dropout=0.5, steps=1, known_probability=0.0, tied=True),
+]
 
 
 def named(backbone: ListBackbone) -> str:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 import lightning_vq.backbones.list_completion.bert4rec as bert4rec_file
 from lightning_vq.backbones.list_completion.bert4rec import BERT4Rec
+from lightning_vq.backbones.list_completion.car import CAR
 from lightning_vq.backbones.list_completion.caser import Caser
+from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
 from lightning_vq.losses import all_scores, candidate_scores
@@ -93,6 +95,33 @@ def sasrec(layers: int, heads: int) -> Reference:
     return made
 
 
+def car(layers: int, heads: int) -> Reference:
+    def made(w: Wide, ids: list[int]) -> list[Tensor]:
+        xs = [w["table item"][i] * math.sqrt(DIM) + w["positions"][t] for t, i in enumerate(ids)]
+        for k in range(layers):
+            name, after = f"blocks.{k}", []
+            for t, x in enumerate(xs):
+                normal, before = normed(w, f"{name}.query_norm", x, 1e-8), xs[: t + 1]
+                queries = {"current": layer(w, f"{name}.queries", normal)}
+                queries |= {"general": w[f"{name}.general"], "list": w[f"{name}.whole"]}
+                seen = {
+                    n: attention(q, [layer(w, f"{name}.{n}_keys", b) for b in before], before, heads)
+                    for n, q in queries.items()
+                }
+                away = (x - sum(before) / len(before)).abs()
+                odds = layer(w, f"{name}.gate", torch.cat([seen["list"], away])).exp()
+                odds = odds / odds.sum()
+                m = normed(
+                    w, f"{name}.norm", odds[0] * seen["current"] + odds[1] * seen["general"] + odds[2] * normal, 1e-8
+                )
+                inner = layer(w, f"{name}.network.inner", m).clamp_min(0)
+                after.append(m + layer(w, f"{name}.network.outer", inner))
+            xs = after
+        return [normed(w, "norm", x, 1e-8) for x in xs]
+
+    return made
+
+
 def gru4rec(layers: int) -> Reference:
     def made(w: Wide, ids: list[int]) -> list[Tensor]:
         xs = [w["table item"][i] for i in ids]
@@ -136,9 +165,11 @@ def gelu(x: Tensor) -> Tensor:
     return x * (1 + torch.erf(x / math.sqrt(2))) / 2
 
 
-def bert4rec(w: Wide, ids: list[int], layers: int, heads: int) -> list[Tensor]:
+def encoded(w: Wide, ids: list[int], layers: int, heads: int, known: int = 0) -> list[Tensor]:
     """Return what every place of a list with holes becomes, behind the head."""
     vectors = [w["table item"][i] if i < ITEMS else w["outside item"][i - ITEMS] for i in ids]
+    if "parts" in w:
+        vectors = [v + w["parts"][int(t >= known)] for t, v in enumerate(vectors)]
     xs = [normed(w, "encoder.input_norm", v + w["encoder.positions"][t], 1e-12) for t, v in enumerate(vectors)]
     for k in range(layers):
         name = f"encoder.blocks.{k}"
@@ -163,6 +194,12 @@ both = pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 2)])
 def test_sasrec(layers: int, heads: int, tied: bool) -> None:
     agrees(World(SASRec(DIM, layers, heads, tied=tied)), sasrec(layers, heads))
+
+
+@both
+@pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 2)])
+def test_car(layers: int, heads: int, tied: bool) -> None:
+    agrees(World(CAR(DIM, layers, heads, tied=tied)), car(layers, heads))
 
 
 @both
@@ -194,7 +231,7 @@ def test_bert4rec(layers: int, heads: int, tied: bool, monkeypatch: pytest.Monke
     output: Output = world.backbone(world.look(), lists(RAGGED))
     chosen, masked = drawn[0].nonzero().tolist(), drawn[1]
     assert (masked == ITEMS).any()
-    hidden = [bert4rec(wide, row[row >= 0].tolist(), layers, heads) for row in masked]
+    hidden = [encoded(wide, row[row >= 0].tolist(), layers, heads) for row in masked]
     assert output.targets is not None
     assert output.targets.tolist() == [RAGGED[b][t] for b, t in chosen]
     scores = [torch.stack([scored(wide, hidden[b][t], tied, i) for i in range(ITEMS)]) for b, t in chosen]
@@ -205,8 +242,25 @@ def test_bert4rec_continues_behind_the_items() -> None:
     world = World(BERT4Rec(DIM, 2, 2))
     wide = wide_of(world)
     hidden, _ = world.backbone.begin(world.look(), lists([[1, 2, 3], [4]]).items)  # type: ignore[operator]
-    theirs = [bert4rec(wide, [*one, ITEMS], 2, 2)[-1] for one in ([1, 2, 3], [4])]
+    theirs = [encoded(wide, [*one, ITEMS], 2, 2)[-1] for one in ([1, 2, 3], [4])]
     torch.testing.assert_close(hidden, torch.stack(theirs).float(), atol=1e-5, rtol=1e-5)
+
+
+@both
+@pytest.mark.parametrize(("layers", "heads"), [(1, 2), (2, 1)])
+def test_fans(layers: int, heads: int, tied: bool) -> None:
+    world = World(FANS(DIM, layers, heads, tied=tied))
+    wide = wide_of(world)
+    hidden, targets = [], []
+    for one in RAGGED:
+        half = len(one) // 2
+        shown = one[:half] + [ITEMS] * (len(one) - half)
+        hidden += encoded(wide, shown, layers, heads, half)[half:]
+        targets += one[half:]
+    output = world.backbone(world.look(), lists(RAGGED))
+    assert output.targets.tolist() == targets
+    scores = [torch.stack([scored(wide, h, tied, i) for i in range(ITEMS)]) for h in hidden]
+    agree(world, wide, all_scores(output), torch.stack(scores))
 
 
 @both

@@ -8,7 +8,9 @@ from listed import ALL, DIM, FACTS, ITEMS, LENGTH, RAGGED, World, lists, named
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.list_completion.bert4rec import BERT4Rec
+from lightning_vq.backbones.list_completion.car import CAR
 from lightning_vq.backbones.list_completion.caser import Caser
+from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
 from lightning_vq.backbones.lists import Autoregressive, ListBackbone
@@ -62,12 +64,12 @@ def test_dropout_is_for_training_alone(backbone: ListBackbone) -> None:
     assert not torch.equal(hidden(0), hidden(1))
 
 
-@pytest.mark.parametrize("kind", [SASRec, GRU4Rec, Caser, BERT4Rec])
+@pytest.mark.parametrize("kind", [SASRec, GRU4Rec, Caser, BERT4Rec, CAR, FANS])
 def test_defaults_are_those_of_the_papers(kind: type[ListBackbone]) -> None:
     backbone = kind()  # type: ignore[call-arg]
     assert backbone.dim == 64
-    assert backbone.tied == (kind in (SASRec, BERT4Rec))
-    assert backbone.tokens == (kind is BERT4Rec)
+    assert backbone.tied == (kind in (SASRec, BERT4Rec, CAR))
+    assert backbone.tokens == (kind in (BERT4Rec, FANS))
 
 
 def test_positions_that_learn() -> None:
@@ -101,6 +103,11 @@ def test_positions_that_learn() -> None:
         (lambda: BERT4Rec(mask_probability=-0.2), "mask_probability is -0.2"),
         (lambda: BERT4Rec(last_probability=1.0), "last_probability is 1.0"),
         (lambda: BERT4Rec(mask_probability=0.6, last_probability=0.5), "last_probability is 0.5"),
+        (lambda: CAR(10, heads=3), "heads is 3, which does not divide dim 10; the nearest is 2"),
+        (lambda: CAR(layers=0), "layers is 0"),
+        (lambda: FANS(steps=0), "steps is 0"),
+        (lambda: FANS(known_probability=1.0), "known_probability is 1.0"),
+        (lambda: FANS(dim=12), "heads is 8, which does not divide dim 12; the nearest is 6"),
     ],
 )
 def test_what_cannot_be(make: Callable[[], object], message: str) -> None:
