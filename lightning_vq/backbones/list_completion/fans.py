@@ -37,8 +37,6 @@ class FANS(Parallel):
         tied: score by the vectors that come in.
     """
 
-    progress: float = 0.0  # share of the training that is done, which its owner sets
-
     def __init__(
         self,
         dim: int = 64,
