@@ -61,7 +61,7 @@ class FANS(Parallel):
 
     def masked(self, counts: Tensor) -> Tensor:
         """Return how many (B,) of the items to come, of which there are `counts` (B,), are masked."""
-        step = min(int(self.progress * self.steps + 1e-6) + 1, self.steps) if self.training else self.steps
+        step = min(int(self.progress * self.steps) + 1, self.steps) if self.training else self.steps
         return torch.minimum((counts * step // self.steps).clamp_min(1), counts)
 
     def learned(self, look: Lookup, batch: Lists) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ keys and values are made of x itself, and what is normalized is what is added to
     Q = LN(x) W^Q + b^Q,  K = x W^K + b^K,  V = x W^V + b^V,  a = LN(x) + softmax(Q K' / sqrt(D / H)) V
     x <- FFN(LN(a)) + LN(a)
 
-Departures: positions are numbered from a list's first item, where the authors number them back from its last (a list
-that grows would have to be encoded anew); without a bound on them lists are not cut here. The paper's loss, of one
-negative for each item, is one of the module's.
+Departures: positions are numbered from a list's first item, where the authors number them back from its last (so that
+a list that grows would have to be encoded anew); lists are cut by the data, not here. The paper's loss, of one negative
+for each item, is one of the module's.
 Shapes: B batch, T items of a list, D dim, H heads.
 """
 
