@@ -12,6 +12,8 @@ from lightning_vq.sources.clicks import CLICKS, click_source, tally
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import format_of, is_folder, read_folder
 from lightning_vq.sources.interactions import Interactions, core
+from lightning_vq.sources.list_sources import LISTS, ListSource, list_source
+from lightning_vq.sources.lists import Range, filtered, qualifying
 from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 
@@ -77,6 +79,32 @@ def _counted(name: str, root: str | None) -> list[str]:
     return lines
 
 
+def _listed(name: str, root: str | None) -> list[str]:
+    """Return what there is to tell of a source's lists, in the range that papers keep."""
+    source, raw = LISTS[name], list_source(name, root)
+    kept = filtered(raw, source.kept)
+    lengths = kept.lengths
+    shares = ", ".join(f"{qualifying(lengths, k):,} have {k} or more" for k in (5, 10))
+    lines = [
+        f"before    {raw.counts.told}",
+        f"after     {kept.counts.told} ({source.kept.told})",
+        _expected(source),
+        f"a list    {lengths.min()} to {lengths.max()} items, median {int(np.median(lengths))}",
+        f"halves    of {len(lengths):,} targets {shares}: metrics @k are of these lists alone",
+    ]
+    if kept.creators is not None:
+        known = kept.creators.drop_null()
+        lines.append(f"creators  {len(known.unique()):,} of {len(known):,} lists")
+    return lines
+
+
+def _expected(source: ListSource) -> str:
+    """Return what is left of a source's lists in that range, as far as it is known."""
+    if source.reached:
+        return f"expected  {source.expected.told}"
+    return f"published {source.expected.told} (CAGE, table 5; not compared with these files so far)"
+
+
 def _counts(raw: Interactions) -> tuple[int, int, int]:
     return len(raw.users), len(np.unique(raw.users)), len(np.unique(raw.items))
 
@@ -87,7 +115,7 @@ def _told(counts: tuple[int, int, int]) -> str:
 
 
 def _list(root: str | None) -> None:
-    print(f"{'planted':17} {'embedded':17} interactions and clicks from a known category tree")
+    print(f"{'planted':17} {'embedded':17} interactions, clicks and lists from a known category tree")
     for source in SOURCES:
         missing = "to be downloaded" if source.remotes else "to be put there"
         there = "on disk" if source.folder(root).is_dir() else missing
@@ -101,7 +129,8 @@ def _list(root: str | None) -> None:
 def _info(options: argparse.Namespace) -> None:
     name, root, least_user, least_item = options.name, options.root, options.min_user, options.min_item
     if name == "planted":
-        raw, lines = planted_interactions(PlantedOptions()), ["about     interactions and clicks from a known tree"]
+        about = "about     interactions, clicks and lists from a known tree"
+        raw, lines = planted_interactions(PlantedOptions()), [about]
     elif name.endswith(SUFFIXES):
         raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
         lines = [f"file      {name}"]
@@ -117,19 +146,23 @@ def _info(options: argparse.Namespace) -> None:
             lines.append(f"lies in   nowhere yet: {source.how}")
             lines += [f"published {_told(source.counts)}"] if source.counts else []
             lines += [f"expected  {CLICKS[name].expected.told}"] if name in CLICKS else []
+            lines += [_expected(LISTS[name])] if name in LISTS else []
             print("\n".join(lines))
             return
         lines.append(f"lies in   {folder}")
         if source.counts is None:
             if (least_user, least_item) != (1, 1):
-                raise UserError(f"--min-user and --min-item are of interactions; {name} has samples only")
-            print("\n".join(lines + _counted(name, root)))
+                what = "lists" if name in LISTS else "samples"
+                raise UserError(f"--min-user and --min-item are of interactions; {name} has {what} only")
+            print("\n".join(lines + (_listed if name in LISTS else _counted)(name, root)))
             return
         raw = source.read(folder)
     print("\n".join(lines))
     _info_of(raw, least_user, least_item)
     if name == "planted" or name in CLICKS:
         print("\n".join(_counted(name, root)))
+    if name == "planted":
+        print(f"lists     {filtered(list_source(name, root), Range(1, 1, None)).counts.told}")
 
 
 def _info_of(raw: Interactions, least_user: int, least_item: int) -> None:
@@ -168,3 +201,10 @@ def _verify(source: Source, root: str | None) -> None:
         if clicks != expected:
             raise UserError(f"{folder}: {clicks.told}; expected are {expected.told}")
         print(f"{source.name}: {clicks.told}, as expected")
+    if source.name in LISTS:
+        named = LISTS[source.name]
+        lists = filtered(list_source(source.name, root), named.kept).counts
+        if named.reached and lists != named.expected:
+            raise UserError(f"{folder}: {lists.told}; expected are {named.expected.told}")
+        verdict = "as expected" if named.reached else f"CAGE's table 5 has {named.expected.told}"
+        print(f"{source.name}: {lists.told} with {named.kept.told}, {verdict}")

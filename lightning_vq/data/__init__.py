@@ -2,5 +2,6 @@
 
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.ctr import ClickThroughData
+from lightning_vq.data.lists import ListData
 
-__all__ = ["ClickThroughData", "CollaborativeData"]
+__all__ = ["ClickThroughData", "CollaborativeData", "ListData"]

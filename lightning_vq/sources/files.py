@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.interactions import Array, Interactions, deduplicated, from_columns
+from lightning_vq.sources.roles import columns_by_role, whole_numbers, with_numbers
 
 ROLES = ("user", "item", "timestamp", "rating", "split")
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
@@ -109,7 +110,7 @@ def read_interactions(
         columns: {role: name in the file} for roles user, item, timestamp, rating, split; a role that is not
             given is looked for under its own name, and all but user and item may be absent.
         min_rating: keep rows with at least this rating.
-        duplicates: "refuse", or keep the "first" or "last" row of a (user, item).
+        duplicates: "refuse", or keep the "first" or "last" row of a (user, item); "keep" all, of histories.
 
     Raises:
         UserError: a column that is not there, a missing or NaN value, an unknown split, duplicates.
@@ -135,24 +136,9 @@ def by_role(path: Path, table: pa.Table, columns: Mapping[str, str], min_rating:
         UserError: an unknown role, a column that is not there or stands twice.
     """
     chosen = dict(columns)
-    for role in chosen:
-        if role not in ROLES:
-            raise UserError(f"columns: there is no role {role!r}{nearest(role, ROLES)}")
     if min_rating is not None:
         chosen.setdefault("rating", "rating")
-    for role in ROLES:
-        required = role in ("user", "item") or role in chosen
-        name = chosen.setdefault(role, role)
-        if name not in table.column_names:
-            if required:
-                raise UserError(
-                    f"{path}: there is no column {name!r} for the {role}{nearest(name, table.column_names)} "
-                    f"(--data.init_args.columns.{role}=NAME)"
-                )
-            del chosen[role]
-        elif table.column_names.count(name) > 1:
-            raise UserError(f"{path}: the column {name!r} for the {role} stands more than once in the header")
-    return pa.table({role: _plain(path, role, table[name]) for role, name in chosen.items()})
+    return columns_by_role(path, table, chosen, ROLES, ("user", "item"))
 
 
 def interactions_of(where: str, table: pa.Table, min_rating: float | None, duplicates: str) -> Interactions:
@@ -167,11 +153,11 @@ def interactions_of(where: str, table: pa.Table, min_rating: float | None, dupli
         UserError: a missing or NaN value, an unknown split, duplicates.
     """
     for role in ("user", "item"):
-        table = table.set_column(table.column_names.index(role), role, _whole_numbers(table[role]))
+        table = table.set_column(table.column_names.index(role), role, whole_numbers(table[role]))
     for role in ("timestamp", "rating"):
         if role in table.column_names:
-            table = _numbers(where, table, role)
-    if duplicates != "refuse":  # before the rating: the last word counts, also where it is a low one
+            table = with_numbers(where, table, role)
+    if duplicates in ("first", "last"):  # before the rating: the last word counts, also where it is a low one
         table = deduplicated(table, duplicates)
     if min_rating is not None:
         table = table.filter(pc.greater_equal(table["rating"], min_rating))
@@ -183,48 +169,8 @@ def interactions_of(where: str, table: pa.Table, min_rating: float | None, dupli
         where, table["user"], table["item"],
         table["timestamp"] if "timestamp" in table.column_names else None,
         table["split"] if "split" in table.column_names else None,
-        table["row"].to_numpy(),
+        table["row"].to_numpy(), repeats=duplicates == "keep",
     )  # fmt: skip
-
-
-def _plain(path: Path, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of numbers or text; dictionaries are dissolved, since they may list ids that no row has."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind = column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise UserError(f"{path}: the {role} column holds {kind}; it must hold numbers or UTF-8 text")
-    return column
-
-
-def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return text ids as integers if every one of them is written as an integer is: "7", but not "007"."""
-    if (
-        not pa.types.is_string(column.type)
-        or not pc.all(pc.match_substring_regex(column, r"^(0|-?[1-9]\d{0,17})$")).as_py()
-    ):
-        return column
-    return column.cast(pa.int64())
-
-
-def _numbers(where: str, table: pa.Table, role: str) -> pa.Table:
-    column = table[role]
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        number = pc.match_substring_regex(text, r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
-        wrong = np.flatnonzero(~pc.fill_null(number, True).to_numpy())
-        if len(wrong):
-            value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
-            raise UserError(f"{where}, row {row}: the {role} must be a number, not {value!r}")
-        whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
-        column = text.cast(pa.int64() if whole else pa.float64())  # 2^53 and above are not numbers of float64
-    missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
-    if len(missing):
-        row = table["row"][int(missing[0])]
-        raise UserError(f"{where}, row {row}: the {role} is missing or NaN ({len(missing)} such rows)")
-    return table.set_column(table.column_names.index(role), role, column)
 
 
 def _check_split(where: str, table: pa.Table) -> None:

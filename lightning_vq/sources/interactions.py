@@ -51,32 +51,48 @@ def from_columns(
     order: pa.ChunkedArray | None,
     split: pa.ChunkedArray | None,
     row_number: Array,
+    repeats: bool = False,
 ) -> Interactions:
     """Map ids to contiguous integers.
 
     Raises:
-        UserError: no rows, a missing id, or the same (user, item) twice.
+        UserError: no rows, a missing id, or the same (user, item) twice unless `repeats` has it so.
     """
     if len(user) == 0:
         raise UserError(f"{where}: no interactions")
-    encoded = {}
-    for name, column in (("user", user), ("item", item)):
-        missing = pc.is_null(column, nan_is_null=True)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            missing = pc.fill_null(pc.equal(column, ""), True)
-        missing = np.flatnonzero(missing.to_numpy())
-        if len(missing):
-            raise UserError(f"{where}, row {row_number[missing[0]]}: the {name} is missing ({len(missing)} such rows)")
-        dictionary = pc.dictionary_encode(column).combine_chunks()
-        encoded[name] = (dictionary.dictionary, dictionary.indices.to_numpy().astype(np.int64))
-    (user_ids, users), (item_ids, items) = encoded["user"], encoded["item"]
-    _refuse_duplicates(where, users * len(item_ids) + items, row_number, lambda i: (user[i].as_py(), item[i].as_py()))
+    user_ids, users = numbered(where, "user", user, row_number)
+    item_ids, items = numbered(where, "item", item, row_number)
+    if not repeats:
+        keys = users * len(item_ids) + items
+        _refuse_duplicates(where, keys, row_number, lambda i: (user[i].as_py(), item[i].as_py()))
     return Interactions(
         where, user_ids, item_ids, users, items,
         None if order is None else order.to_numpy(),
         None if split is None else split.to_numpy(zero_copy_only=False),
         row_number,
     )  # fmt: skip
+
+
+def numbered(where: str, name: str, column: pa.ChunkedArray, row_number: Array) -> tuple[pa.Array, Array]:
+    """Return the distinct ids of a column (E,) by first appearance, and the place (E,) int64 of each row's there.
+
+    Args:
+        where: file of the column, for messages.
+        name: what they are ids of, for messages.
+        column: (E,) numbers or text.
+        row_number: (E,) line in the file, for messages.
+
+    Raises:
+        UserError: a missing id.
+    """
+    missing = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        missing = pc.fill_null(pc.equal(column, ""), True)
+    missing = np.flatnonzero(missing.to_numpy())
+    if len(missing):
+        raise UserError(f"{where}, row {row_number[missing[0]]}: the {name} is missing ({len(missing)} such rows)")
+    dictionary = pc.dictionary_encode(column).combine_chunks()
+    return dictionary.dictionary, dictionary.indices.to_numpy().astype(np.int64)
 
 
 def _refuse_duplicates(where: str, keys: Array, rows: Array, name: Callable[[int], tuple[Any, Any]]) -> None:

@@ -5,18 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.download import Remote, download, unpack_whole
-from lightning_vq.sources.files import ids_to_rows, read_interactions, read_table
 from lightning_vq.sources.interactions import Interactions
-from lightning_vq.sources.metadata import with_items
 from lightning_vq.sources.mind import unpack_mind
 from lightning_vq.sources.official import unpack_grocery, unpack_ml_1m, unpack_ml_100k
-from lightning_vq.sources.relations import with_relations
+from lightning_vq.sources.official_lists import unpack_attlist, unpack_car
+from lightning_vq.sources.readers import lists_only, no_interactions, read_grocery, read_movielens, read_ordered
 
 ROOT_VARIABLE = "LIGHTNING_VQ_DATA"
 
@@ -30,7 +25,7 @@ class Source(NamedTuple):
     remotes: tuple[Remote, ...]  # none where there is no official address
     unpack: Callable[[Path, Path], None]
     read: Callable[[Path], Interactions]
-    counts: tuple[int, int, int] | None  # interactions, users, items as published; none of what is samples only
+    counts: tuple[int, int, int] | None  # interactions, users, items as published; none of samples and lists
     by_hand: str = ""  # what to put into the source's folder, where there are no remotes
     place: str = ""  # name of its folder, where that is not the source's name
 
@@ -93,79 +88,27 @@ def _refuse_by_hand(source: Source, folder: Path) -> None:
         raise UserError(f"{source.name} cannot be downloaded: {source.by_hand}; it belongs in {folder}")
 
 
-def _part(folder: Path, name: str) -> Path:
-    """Return a file of a source's folder."""
-    if not (folder / name).is_file():
-        raise UserError(
-            f"{folder} lacks {name}: put it there, or remove the folder and run: "
-            f"python -m lightning_vq data download {folder.name}"
-        )
-    return folder / name
-
-
-def read_movielens(folder: Path) -> Interactions:
-    """Read ml-100k or ml-1m. Where a leave-one-out split with stored negatives lies beside it, that one is used."""
-    raw = with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder)
-    path = folder / "leave_one_out.csv.gz"
-    if not path.is_file():
-        return raw
-    held = read_table(path)
-    users = ids_to_rows(raw.user_ids, held["user"], str(path), "user")
-    items = ids_to_rows(raw.item_ids, held["item"], str(path), "item")
-    keys, wanted = (u * len(raw.item_ids) + i for u, i in ((raw.users, raw.items), (users, items)))
-    order = np.argsort(keys)
-    rows = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
-    strange = np.flatnonzero(keys[rows] != wanted)
-    if len(strange):
-        user, item = (held[role][int(strange[0])] for role in ("user", "item"))
-        raise UserError(f"{path}, row {strange[0] + 2}: user {user} and item {item} are not among the interactions")
-    split = np.full(len(keys), "train", dtype=object)
-    split[rows] = held["split"].to_numpy()
-    return raw._replace(split=split, negatives=read_negatives(_part(folder, "leave_one_out_negatives.csv.gz"), raw))
-
-
-def read_negatives(path: Path, raw: Interactions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read stored negatives (user, split, ids joined by spaces); repeats are kept, since each counts."""
-    table = read_table(path)
-    stored = {}
-    for part in ("dev", "test"):
-        rows = table.filter(pc.equal(table["split"], part))
-        lists = pc.split_pattern(rows["negatives"], " ").combine_chunks()
-        lengths = np.unique(np.diff(lists.offsets.to_numpy()))
-        if len(lengths) != 1:
-            raise UserError(f"{path}: the {part} rows hold {lengths.tolist()} negatives; all must hold as many")
-        items = ids_to_rows(raw.item_ids, pa.chunked_array([lists.flatten()]), str(path), "item")
-        stored[part] = (ids_to_rows(raw.user_ids, rows["user"], str(path), "user"), items.reshape(-1, lengths[0]))
-    return stored
-
-
-def read_grocery(folder: Path) -> Interactions:
-    """Read ReChorus' Grocery_and_Gourmet_Food with its own leave-one-out split."""
-    raw = with_relations(with_items(read_interactions(_part(folder, "interactions.csv.gz")), folder), folder)
-    negatives = folder / "negatives.csv.gz"
-    return raw._replace(negatives=read_negatives(negatives, raw)) if negatives.is_file() else raw
-
-
-def read_toys(folder: Path) -> Interactions:
-    """Read Toys and Games, in which a user's history has an order and no times."""
-    path = _part(folder, "interactions.csv.gz")
-    return with_items(read_interactions(path, {"timestamp": "position"}), folder)
-
-
-def no_interactions(folder: Path) -> Interactions:
-    """Stand in where a source has samples only."""
-    raise UserError(
-        f"{folder} holds samples for click-through rate (lightning_vq.data.ClickThroughData), not interactions"
-    )
-
-
 def unpack_nothing(fetched: Path, made: Path) -> None:
     """Stand in where there is nothing to fetch."""
 
 
 _MIND = "https://huggingface.co/datasets/Recommenders/MIND/resolve/main/MINDsmall_"
 _MIND_LICENCE = "Microsoft Research License Terms, to be accepted at msnews.github.io: research, no redistribution"
+_CAR = "https://raw.githubusercontent.com/heyunh2015/ListContinuation_WSDM2020/HEAD/data/"
+_CAR_LICENCE = (
+    'no data licence was published (Y. He et al., WSDM 2020: "welcome to use our datasets and cite our paper")'
+)
+_ATTLIST = (
+    "https://raw.githubusercontent.com/heyunh2015/AttList/HEAD/AttList_cikm2019/data/spotify/listItem_spotify.txt"
+)
 _GROCERY = "https://raw.githubusercontent.com/THUwangcy/ReChorus/master/data/Grocery_and_Gourmet_Food/"
+
+
+def _car(name: str, their: str, about: str) -> Source:
+    """Return a data set of CAR, whatever its branch is called; of the lists' files only AotM's name has been seen."""
+    remotes = tuple(Remote(f"{_CAR}{their}{end}") for end in (".txt.zip", "_creator_list.dict"))
+    return Source(name, about, _CAR_LICENCE, remotes, unpack_car, lists_only, None)
+
 
 SOURCES = (
     Source(
@@ -181,6 +124,13 @@ SOURCES = (
         unpack_ml_1m, read_movielens, (1_000_209, 6_040, 3_706),
     ),
     Source(
+        "ml-1m-seq", "MovieLens 1M in time order: ratings of at least 3, the place of each in its user's history",
+        "research use, no redistribution (GroupLens)",
+        (), unpack_nothing, read_ordered, (835_789, 6_038, 3_307),
+        "it was made from ml-1m, whose official file has the times themselves. Put there interactions.csv.gz "
+        "(user,item,position: the place in the user's history) and, for titles, items.csv.gz (item,title,genres)",
+    ),
+    Source(
         "amazon-grocery", "Amazon Grocery and Gourmet Food, 5-core, with ReChorus' leave-one-out split",
         "no data licence was published (Amazon reviews, J. McAuley; split by ReChorus)",
         tuple(Remote(_GROCERY + f"{part}.csv") for part in ("train", "dev", "test", "item_meta")),
@@ -189,7 +139,7 @@ SOURCES = (
     Source(
         "amazon-toys", "Amazon Toys and Games, 5-core of 2014 in time order, with item attributes",
         "no data licence was published (Amazon reviews, J. McAuley)",
-        (), unpack_nothing, read_toys, (167_597, 19_412, 11_924),
+        (), unpack_nothing, read_ordered, (167_597, 19_412, 11_924),
         "the 5-core reviews are at snap.stanford.edu/data/amazon/productGraph/categoryFiles, but this numbering of "
         "users and items has no official address. Put there interactions.csv.gz (user,item,position: the place in "
         "the user's history) and, for attributes, items.csv.gz (item,attributes: ids with blanks between them)",
@@ -219,4 +169,13 @@ SOURCES = (
         "it was drawn from mind-small. Put there interactions.csv.gz (impression,user,item,label,timestamp) and "
         "history.csv.gz (impression,user,history: ids with blanks between them)",
     ),
+    _car("aotm", "AotM", "Art of the Mix: 81,798 playlists of 64,181 songs, and who made them"),
+    Source(
+        "attlist-spotify", "AttList: 7,787 playlists of Spotify; other ones than those of spotify",
+        "no data licence was published (Y. He et al., CIKM 2019)",
+        (Remote(_ATTLIST),), unpack_attlist, lists_only, None,
+    ),
+    _car("zhihu", "Zhihu", "Zhihu: collections of answers, and who made them"),
+    _car("spotify", "Spotify", "Spotify: playlists, and who made them"),
+    _car("goodreads", "Goodreads", "Goodreads: lists of books, and who made them"),
 )  # fmt: skip

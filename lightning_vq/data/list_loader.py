@@ -1,0 +1,98 @@
+"""Mini-batches of lists: of like lengths together, padded only to the longest of each.
+
+Lists lie one after the other in memory; a batch is gathered from there. Shapes: E entries of all lists, M stretches,
+B lists of a batch, T items of its longest, C negatives of each position.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_vq.data.loaders import TrainLoader, whole_batches
+from lightning_vq.data.negatives import generator
+from lightning_vq.types import Block, Lists
+
+WINDOW = 64  # global batches within which lists are sorted by length: enough for little padding, and still by chance
+NEGATIVE_DRAW = 5  # purpose of the generator
+
+
+class Stretches(NamedTuple):
+    """Stretches of lists, each a part of its list that a batch shows."""
+
+    items: Tensor  # (E,) int64 of all lists, one after the other
+    begins: Tensor  # (M,) int64 place of each stretch's first item there
+    lengths: Tensor  # (M,) int64
+    known: Tensor  # (M,) int64 how many of its items are given
+    cases: Tensor  # (M,) int64 place of its list in the data
+
+    def batch(self, rows: Tensor) -> Lists:
+        """Return some stretches (B,), padded to the longest of them."""
+        lengths = self.lengths[rows]
+        place = torch.arange(int(lengths.max()) if len(rows) else 0)
+        at = (self.begins[rows][:, None] + place).clamp_max_(len(self.items) - 1)
+        items = self.items[at].masked_fill_(place >= lengths[:, None], -1)
+        return Lists(items, self.known[rows], self.cases[rows])
+
+
+class ListLoader(TrainLoader):
+    """Training lists in an order drawn anew each epoch.
+
+    All are shuffled, sorted by length within windows, cut into global batches, and those shuffled. Every rank draws the
+    same and takes each world-th list of a global batch, so that one process at batch 2 * B and two at batch B see the
+    same lists and negatives; shares differ by at most one list.
+
+    Args:
+        stretches: what is trained on (M).
+        batch_size: lists of a mini-batch on each rank (B).
+        negatives: for each position of a list (C), uniformly from all items but the one there; 0: none.
+        items: how many items there are.
+        seed, epoch: of the first draw.
+        rank, world: whose share of it.
+    """
+
+    def __init__(
+        self,
+        stretches: Stretches,
+        batch_size: int,
+        negatives: int,
+        items: int,
+        seed: int,
+        epoch: int,
+        rank: int,
+        world: int,
+    ) -> None:
+        super().__init__(seed, epoch)
+        self.stretches, self.batch_size, self.negatives, self.items = stretches, batch_size, negatives, items
+        self.rank, self.world = rank, world
+        self.batches = whole_batches(len(stretches.lengths), batch_size, world)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def draw(self, generator: torch.Generator) -> Callable[[int], Block]:
+        size, lengths = self.batch_size * self.world, self.stretches.lengths
+        order = torch.randperm(len(lengths), generator=generator)[: self.batches * size]
+        window = torch.arange(len(order)) // (WINDOW * size)
+        order = order[torch.argsort(window * (int(lengths.max()) + 1) + lengths[order], stable=True)]
+        whole, places = order.split(size), torch.randperm(self.batches, generator=generator).tolist()
+        return lambda at: self._block(whole[places[at]], at)
+
+    def _block(self, rows: Tensor, at: int) -> Block:
+        """Return this rank's share of the global batch of rows (B * world,) that is the epoch's at-th."""
+        batch = self.stretches.batch(rows[self.rank :: self.world])
+        if self.negatives:
+            batch = batch._replace(negatives=self._negatives(rows, batch.items, at))
+        return Block(batch, self.batch_size)
+
+    def _negatives(self, rows: Tensor, items: Tensor, at: int) -> Tensor:
+        """Return negatives (B, T, C) of a share's items (B, T); where nothing stands, they mean nothing."""
+        # Drawn for the entries of the whole global batch: which they are must not depend on how many share it.
+        lengths = self.stretches.lengths[rows]
+        draw = generator(self.seed, NEGATIVE_DRAW, self.epoch, at)
+        drawn = torch.randint(self.items - 1, (int(lengths.sum()), self.negatives), generator=draw)
+        begins = (lengths.cumsum(0) - lengths)[self.rank :: self.world]
+        places = (begins[:, None] + torch.arange(items.shape[1])).clamp_max_(len(drawn) - 1)
+        negatives = drawn[places]
+        return negatives + (negatives >= items[:, :, None])  # passes over the item itself, all others alike

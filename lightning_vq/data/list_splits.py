@@ -1,0 +1,62 @@
+"""What of lists is trained on and what is held out: halves of whole lists, or the next item of each.
+
+Shapes: L lists, E entries of all of them, M stretches, N items.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_vq.data.list_loader import Stretches
+from lightning_vq.data.shares import Split, divided
+from lightning_vq.data.splits import DEV, TEST, TRAIN
+from lightning_vq.sources.lists import RawLists
+
+
+def halves(raw: RawLists, ratio: tuple[float, float, float], seed: int) -> dict[int, Stretches]:
+    """Return whole lists by part; the first half of each, rounded down, is given.
+
+    Args:
+        raw: lists of two items at least.
+        ratio: shares of train, dev and test.
+        seed: of the split.
+
+    Raises:
+        UserError: there are too few lists for three parts.
+    """
+    items, starts = torch.from_numpy(raw.items), torch.from_numpy(raw.starts)
+    nothing = np.empty(0)
+    part_of = divided(raw.where, Split("ratio", ratio, seed), len(raw.list_ids), nothing, nothing, nothing)
+    parts, lengths = {}, starts.diff()
+    for part in (TRAIN, DEV, TEST):
+        rows = torch.from_numpy(np.flatnonzero(part_of == part))
+        parts[part] = Stretches(items, starts[rows], lengths[rows], lengths[rows] // 2, rows)
+    return parts
+
+
+def leave_one_out(raw: RawLists, most: int | None) -> dict[int, Stretches]:
+    """Return for test every list, for dev every one less its last item, for training less two; all but the last item
+    are given. Of lists with three items none is trained on: one item has none before it.
+
+    Args:
+        raw: lists of three items at least.
+        most: items that are given at most, the last ones; None: all.
+    """
+    items, starts = torch.from_numpy(raw.items), torch.from_numpy(raw.starts)
+    lengths, cases = starts.diff(), torch.arange(len(raw.list_ids))
+    parts = {}
+    for part, held in ((TRAIN, 2), (DEV, 1), (TEST, 0)):
+        ends, shown = starts[1:] - held, lengths - held
+        if most is not None:
+            shown = shown.clamp_max(most + 1)  # and the one to be predicted
+        rows = (shown >= 2).nonzero().squeeze(1)
+        parts[part] = Stretches(items, (ends - shown)[rows], shown[rows], shown[rows] - 1, cases[rows])
+    return parts
+
+
+def occurrences(stretches: Stretches, items: int) -> Tensor:
+    """Return how often each item (N,) stands in stretches."""
+    lengths = stretches.lengths
+    shift = stretches.begins - (lengths.cumsum(0) - lengths)
+    at = shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
+    return torch.bincount(stretches.items[at], minlength=items)

@@ -1,0 +1,229 @@
+"""ListData: lists of items of which the rest, or the next item, is to be predicted.
+
+Shapes: L lists, E entries of all of them, N items, M stretches of lists, B batch.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from lightning_vq.data.base import RecommenderData, category_rows, digest
+from lightning_vq.data.evaluation import EVAL_DRAW
+from lightning_vq.data.list_loader import ListLoader
+from lightning_vq.data.list_splits import halves, leave_one_out, occurrences
+from lightning_vq.data.loaders import EvalLoader
+from lightning_vq.data.negatives import KnownPairs, generator
+from lightning_vq.data.splits import DEV, TEST, TRAIN
+from lightning_vq.errors import UserError
+from lightning_vq.sources.files import SUFFIXES
+from lightning_vq.sources.folders import is_folder, is_path, read_folder
+from lightning_vq.sources.interactions import Array
+from lightning_vq.sources.list_files import read_lists
+from lightning_vq.sources.list_sources import LISTS, list_source
+from lightning_vq.sources.lists import Range, RawLists, filtered, histories, qualifying
+from lightning_vq.sources.named import located, named_source
+from lightning_vq.sources.planted import PlantedOptions
+from lightning_vq.sources.planted_lists import planted_lists
+from lightning_vq.types import CATEGORY, Facts, Lists
+from lightning_vq.vocabulary import Vocabulary
+
+Protocol = Literal["halves", "next"]
+LEAST: dict[Protocol, int] = {"halves": 2, "next": 3}  # items of a list that can be trained on and tested
+
+
+class ListData(RecommenderData):
+    """Lists, or the histories of users, in one order from first to last.
+
+    Args:
+        source: "planted", a named source (`python -m lightning_vq data list`) of lists or of interactions in an order,
+            a CSV, TSV or Parquet file, or a folder of ReChorus or RecBole with times.
+        root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
+        columns: for a file, {role: column} with roles list (or user), position (or timestamp) and item; for a folder
+            the roles user, item, timestamp.
+        protocol: "halves": the first half of a list (rounded down) is given, the rest is to be predicted, and lists are
+            split into train, dev and test; "next": of each list the last item is test, the one before dev, the others
+            train.
+        min_length: drop lists of fewer items; None: as the papers do with a named source of lists, else what the
+            protocol needs.
+        max_length: of "halves" keep the first items of longer lists; of "next" the last items of a history, before the
+            item to be predicted, that a batch shows. None: as the papers do with a named source of lists, else all.
+        min_item: drop items that occur less often; items and lists are dropped until nothing changes. None: as the
+            papers do with a named source of lists, else 1.
+        ratio: of "halves", shares of train, dev and test.
+        split_seed: of that split.
+        batch_size: lists of a mini-batch, on each rank (B).
+        eval_batch_size: lists that are evaluated at a time.
+        eval_negatives: of "next", sampled items that the list does not hold, to rank the held-out one against; 0: none.
+        eval_seed: of these.
+        negatives: in training, sampled for each position, uniformly from all items but the one there; 0: none.
+        seed: of training order and negatives; None takes that of seed_everything.
+        planted: what the planted world looks like; its users are lists.
+    """
+
+    def __init__(
+        self,
+        source: str = "planted",
+        root: str | None = None,
+        columns: dict[str, str] | None = None,
+        protocol: Protocol = "halves",
+        min_length: int | None = None,
+        max_length: int | None = None,
+        min_item: int | None = None,
+        ratio: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        batch_size: int = 256,
+        eval_batch_size: int = 256,
+        eval_negatives: int = 99,
+        eval_seed: int = 0,
+        negatives: int = 0,
+        seed: int | None = None,
+        planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
+    ) -> None:
+        super().__init__()
+        papers = LISTS[source].kept if source in LISTS else Range(1, LEAST[protocol], None)
+        min_length = papers.min_length if min_length is None else min_length
+        max_length = papers.max_length if max_length is None else max_length
+        min_item = papers.min_item if min_item is None else min_item
+        for name, value, least in (
+            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("min_item", min_item, 1),
+            ("eval_negatives", eval_negatives, 0), ("negatives", negatives, 0),
+        ):  # fmt: skip
+            if value < least:
+                raise UserError(f"data.init_args.{name} is {value}; it must be at least {least}")
+        if min_length < LEAST[protocol]:
+            raise UserError(
+                f"data.init_args.min_length is {min_length}; protocol={protocol} needs lists of {LEAST[protocol]}"
+            )
+        shortest = min_length if protocol == "halves" else 1
+        if max_length is not None and max_length < shortest:
+            raise UserError(f"data.init_args.max_length is {max_length}; it must be at least {shortest}")
+        if not all(share > 0 for share in ratio):
+            raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
+        self.source, self.root, self.columns, self.protocol = source, root, columns, protocol
+        self.min_length, self.max_length, self.min_item = min_length, max_length, min_item
+        self.ratio, self.split_seed = ratio, split_seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.eval_negatives, self.eval_seed, self.negatives = eval_negatives, eval_seed, negatives
+        self.seed, self.planted = seed, planted
+        self.raw: RawLists | None = None
+        self._candidates: dict[int, Tensor] = {}
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> RawLists:
+        """Read the source, unfiltered."""
+        if self.source == "planted":
+            return planted_lists(self.planted)
+        if self.source.endswith(SUFFIXES):
+            return read_lists(Path(self.source), self.columns)
+        if is_folder(self.source):
+            return histories(read_folder(Path(self.source), self.columns, duplicates="keep"))
+        return list_source(self.source, self.root)
+
+    def prepare_data(self) -> None:
+        if self.source != "planted" and not is_path(self.source):
+            located(named_source(self.source), self.root)  # downloads on one process only
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.raw is not None:
+            return
+        # Of a history the last items are kept, and only in batches: it is split before.
+        most = self.max_length if self.protocol == "halves" else None
+        raw = filtered(self.read(), Range(self.min_item, self.min_length, most))
+        if len(raw.item_ids) < 2:
+            raise UserError(f"{raw.where}: there is one item only, {raw.item_ids[0].as_py()!r}")
+        if self.protocol == "halves":
+            self.parts = halves(raw, self.ratio, self.split_seed)
+        else:
+            self.parts = leave_one_out(raw, self.max_length)
+        if not len(self.parts[TRAIN].lengths):
+            raise UserError(f"{raw.where}: no list has 4 items, of which two would be left to train on")
+        if self.protocol == "next" and self.eval_negatives:
+            owners = torch.arange(len(raw.list_ids)).repeat_interleave(torch.from_numpy(raw.lengths))
+            self.known = KnownPairs(owners, torch.from_numpy(raw.items), len(raw.item_ids), raw.where, raw.list_ids)
+        self.counts = occurrences(self.parts[TRAIN], len(raw.item_ids))
+        self.categories, self.categories_of = category_rows(raw.item_metadata)
+        self.raw = raw  # last: where this is set, all of the above stands
+
+    # -- what a model must know --------------------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        raw = self._ready()
+        return Facts(
+            rows={"item": len(raw.item_ids), "item" + CATEGORY: len(self.categories)},
+            counts={"item": self.counts},
+            ids={"item": digest(raw.item_ids.to_pylist()), "item" + CATEGORY: digest(self.categories)},
+            provides=("lists",),
+            categories={"item": self.categories_of} if self.categories else {},
+            length=max(int(part.lengths.max()) for part in self.parts.values()),
+        )
+
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        raw = self._ready()
+        return {"item": Vocabulary(raw.item_ids, self.counts.numpy(), raw.item_metadata)}
+
+    def truth(self, vocab: str) -> dict[str, Array]:
+        return self._ready().item_categories if vocab == "item" else {}
+
+    def list_ids(self, cases: Tensor) -> pa.Array:
+        """Return the original ids of lists (B,) by their places in the data; of histories they are the users'."""
+        return self._ready().list_ids.take(pa.array(cases.numpy()))
+
+    def item_ids(self, items: Tensor) -> pa.Array:
+        """Return the original ids of items (B,)."""
+        return self._ready().item_ids.take(pa.array(items.numpy()))
+
+    def told(self, needs: frozenset[str]) -> str:
+        raw, train, test = self._ready(), self.parts[TRAIN], self.parts[TEST]
+        kept = Range(self.min_item, self.min_length, self.max_length).told
+        told = f"{self.source}: {raw.counts.told} ({kept}); {len(train.lengths):,} lists to train on"
+        if self.protocol == "next":
+            return f"{told}, {len(test.lengths):,} to be continued by one item after {int(test.known.max()):,} at most"
+        lengths = test.lengths.numpy()
+        return (
+            f"{told}, {len(lengths):,} to test on: @5 on {qualifying(lengths, 5):,}, @10 on {qualifying(lengths, 10):,}"
+        )
+
+    def _ready(self) -> RawLists:
+        assert self.raw is not None
+        return self.raw
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> ListLoader:
+        items = len(self._ready().item_ids)
+        seed, epoch = self.seed_and_epoch(self.seed)
+        return ListLoader(self.parts[TRAIN], self.batch_size, self.negatives, items, seed, epoch, *self.rank())
+
+    def val_dataloader(self) -> EvalLoader[Lists]:
+        return self._held_out(DEV)
+
+    def test_dataloader(self) -> EvalLoader[Lists]:
+        return self._held_out(TEST)
+
+    def predict_dataloader(self) -> EvalLoader[Lists]:
+        return self._held_out(TEST)
+
+    def _held_out(self, part: int) -> EvalLoader[Lists]:
+        """Return the lists of dev or test with their targets, the shortest first, so that little is padded."""
+        stretches, candidates = self.parts[part], self.candidates(part)
+
+        def make(rows: Tensor) -> Lists:
+            batch = stretches.batch(rows)
+            return batch if candidates is None else batch._replace(candidates=candidates[batch.cases].long())
+
+        rank, world = self.rank()
+        order = torch.argsort(stretches.lengths, stable=True)
+        return EvalLoader(order[rank::world], self.eval_batch_size, make, 0, 1)
+
+    def candidates(self, part: int) -> Tensor | None:
+        """Return the negatives (L, 99) int32 of each list's held-out item in dev or test; of "next" only."""
+        if self.protocol != "next" or not self.eval_negatives:
+            return None
+        if part not in self._candidates:
+            draw, lists = generator(self.eval_seed, EVAL_DRAW, part), torch.arange(len(self._ready().list_ids))
+            self._candidates[part] = self.known.negatives(lists, self.eval_negatives, draw).int()
+        return self._candidates[part]
