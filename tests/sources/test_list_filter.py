@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pyarrow as pa
@@ -132,6 +132,6 @@ def test_a_million_entries_take_seconds() -> None:
     entries = int(lengths.sum())
     items = (60_000 * rng.random(entries) ** 3).astype(np.int64)
     raw = RawLists("big", pa.array(np.arange(80_000)), pa.array(np.arange(60_000)), starts_of(lengths), items)
-    began = perf_counter()
+    began = process_time()
     filtered(raw, Range(10, 10, 20))
-    assert perf_counter() - began < 20  # 0.2 s where nothing else runs
+    assert process_time() - began < 5  # 0.15 s on one core
