@@ -21,6 +21,15 @@ def lists(**options: Any) -> ListData:
     return ListData(**{"planted": PLANTED, "batch_size": 32, **options})
 
 
+def quiet(**options: Any) -> Trainer:
+    return Trainer(
+        **{
+            "logger": False, "enable_progress_bar": False, "accelerator": "cpu", "num_sanity_val_steps": 0,
+            "enable_checkpointing": False, "enable_model_summary": False, **options,
+        }
+    )  # fmt: skip
+
+
 def trained(
     backbone: ListBackbone,
     quantizers: dict[str, Callable[[int, int], Quantizer]],
@@ -30,15 +39,17 @@ def trained(
     ckpt_path: str | None = None,
     omega_q: float = 1.0,
     omega_c: float = 0.0,
+    ranks: dict[str, Any] | None = None,
     **options: Any,
 ) -> tuple[ListCompletion, Trainer]:
     """Return a module trained from seed 0 and its trainer."""
     seed_everything(0, verbose=False)
     module = ListCompletion(backbone, lr=1e-2, weight_decay=1e-4, **options)
-    trainer = Trainer(
-        max_epochs=epochs, logger=False, enable_progress_bar=False, accelerator="cpu", num_sanity_val_steps=0,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks), enable_model_summary=False,
+    trainer = quiet(
+        max_epochs=epochs,
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         callbacks=[QuantizationCallback(quantizers, omega_q, omega_c=omega_c), *callbacks],
-    )  # fmt: skip
+        **(ranks or {}),
+    )
     trainer.fit(module, datamodule=held or lists(), ckpt_path=ckpt_path)
     return module, trainer

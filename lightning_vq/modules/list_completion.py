@@ -23,7 +23,7 @@ from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad, user
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.modules.decoding import choices, given, next_hidden
-from lightning_vq.types import Lists, Output
+from lightning_vq.types import Block, Lists, Output
 
 LIST, FULL = "list", "full"  # protocols
 Loss = Literal["softmax", "sampled_softmax", "bce"]
@@ -103,9 +103,11 @@ class ListCompletion(Recommender):
         schedule: LRScheduler = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_epoch_start(self) -> None:
+    def training_step(self, block: Block, batch_idx: int) -> None:
+        # At each step: a run that is resumed within an epoch has no start of it.
         assert isinstance(self.backbone, ListBackbone)
         self.backbone.progress = self.current_epoch / max(1, self.trainer.max_epochs or 1)
+        super().training_step(block, batch_idx)
 
     def task_loss(self, output: Output, batch: Lists) -> Tensor:
         """Return the loss of a mini-batch, a mean over predicted positions."""

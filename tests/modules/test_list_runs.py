@@ -1,0 +1,122 @@
+"""Runs of list completion: they learn, go on bit for bit, and two ranks measure what one does."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from small import weights
+from small_lists import lists, quiet, trained
+
+from lightning_vq.backbones.list_completion.bert4rec import BERT4Rec
+from lightning_vq.backbones.list_completion.fans import FANS
+from lightning_vq.backbones.list_completion.sasrec import SASRec
+from lightning_vq.callbacks.cases import CaseMetrics
+from lightning_vq.callbacks.interrupt import Interrupt
+from lightning_vq.callbacks.predictions import Predictions
+from lightning_vq.modules import ListCompletion, Recommender
+from lightning_vq.quantizers import Cascaded
+from lightning_vq.sources.planted import PlantedOptions
+
+TREE = {"item": partial(Cascaded, codebook_sizes=[12, 4])}
+TWO: dict[str, Any] = {"devices": 2, "strategy": "ddp_fork"}
+SASREC = partial(SASRec, dim=16, layers=1, heads=2, dropout=0.2)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[ListCompletion, Path]:
+    """Return a module that was trained for long enough, and its checkpoint."""
+    held = lists(planted=PlantedOptions(users=400, items=60, branching=(4, 3), mean_length=24))
+    saving = ModelCheckpoint(tmp_path_factory.mktemp("run"), "one", save_on_train_epoch_end=True)
+    module, _ = trained(SASREC(), TREE, held, epochs=15, callbacks=[saving], omega_c=0.5)
+    return module, Path(str(saving.dirpath)) / "one.ckpt"
+
+
+def test_it_learns_to_continue_lists(learned: tuple[ListCompletion, Path]) -> None:
+    told = {name: float(value) for name, value in learned[0].trainer.callback_metrics.items()}
+    chance = 5 / 60
+    assert told["val/hr@5/list"] > 3 * chance
+    assert told["val/ndcg@5/list"] > 2 * chance
+    assert 0 < told["val/n@5/list"] <= 40
+    assert {"loss/task", "loss/quantization", "loss/commitment", "loss/classification"} <= set(told)
+
+
+@pytest.mark.parametrize("protocol", ["halves", "next"])
+def test_two_ranks_measure_what_one_does(learned: tuple[ListCompletion, Path], protocol: str) -> None:
+    found = []
+    for ranks in ({}, TWO):
+        module = Recommender.load_from_checkpoint(learned[1])
+        held = lists(protocol=protocol, planted=learned[0].trainer.datamodule.planted, eval_batch_size=7)
+        found += quiet(**ranks).test(module, datamodule=held, verbose=False)
+    assert found[0] == pytest.approx(found[1], abs=1e-6, nan_ok=True)
+    assert len(found[0]) == (6 if protocol == "halves" else 8)
+
+
+def test_two_ranks_train(tmp_path: Path) -> None:
+    module, trainer = trained(SASREC(), TREE, omega_c=0.5, epochs=2, ranks=TWO)
+    assert trainer.world_size == 2
+    assert float(trainer.callback_metrics["val/hr@5/list"]) >= 0.0
+    assert all(torch.isfinite(value).all() for value in weights(module).values())
+
+
+class StopAt(Callback):
+    """Asks for a stop, as Ctrl-C does, after some mini-batches."""
+
+    def __init__(self, interrupt: Interrupt, left: int) -> None:
+        self.interrupt, self.left = interrupt, left
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.left -= 1
+        self.interrupt.asked = self.interrupt.asked or self.left == 0
+
+
+@pytest.mark.parametrize("kind", [SASRec, BERT4Rec, FANS])
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, kind: Any) -> None:
+    options: dict[str, Any] = {"epochs": 3, "omega_c": 0.5, "warmup_steps": 5}
+
+    def made() -> Any:
+        torch.manual_seed(1)
+        return kind(dim=8, layers=1, heads=2, dropout=0.2)
+
+    whole, trainer = trained(made(), TREE, **options)
+    assert len(trainer.train_dataloader) == 3
+    interrupt = Interrupt(tmp_path)
+    saving = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trained(made(), TREE, callbacks=[StopAt(interrupt, 5), interrupt, saving], **options)
+    resumed, _ = trained(made(), TREE, ckpt_path=str(tmp_path / "last.ckpt"), **options)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+@pytest.mark.parametrize("protocol", ["halves", "next"])
+def test_what_a_test_and_a_prediction_write(
+    learned: tuple[ListCompletion, Path], tmp_path: Path, protocol: str
+) -> None:
+    module = learned[0]
+    held = lists(protocol=protocol, planted=module.trainer.datamodule.planted, eval_batch_size=16)
+    trainer = quiet(callbacks=[CaseMetrics(tmp_path), Predictions(tmp_path)])
+    [told] = trainer.test(module, datamodule=held, verbose=False)
+    trainer.predict(module, datamodule=held, return_predictions=False)
+    users, cases = (pq.read_table(tmp_path / f"test_{name}.parquet") for name in ("users", "cases"))
+    column = "hr@5/list" if protocol == "halves" else "hr@5/full"
+    values = users[column].to_pandas()
+    assert values.mean() == pytest.approx(told[f"test/{column}"])
+    written = pq.read_table(tmp_path / "completions.parquet").to_pandas()
+    assert set(written["list"]) == set(users["user"].to_pylist())
+    assert (written.groupby("list")["place"].max() <= 10).all()
+    if protocol == "next":
+        assert written.groupby("list")["item"].nunique().eq(10).all()
+        return
+    # A list's best place of what came is a hit within five exactly where its value says so.
+    best = cases.to_pandas().groupby("user")["rank/list"].min()
+    found = users.to_pandas().set_index("user")[column].dropna()
+    assert ((best[found.index] <= 5) == (found == 1)).all()
+    first = written[written["place"] == 1].set_index("list")["item"]
+    hit = cases.to_pandas().query("`rank/list` == 1").set_index("user")["item"]
+    assert len(hit)
+    assert (first[hit.index] == hit).all()
