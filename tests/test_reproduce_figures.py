@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lightning_vq.reproduce.paper import Row
-from lightning_vq.reproduce.results import Figure, paired_gain
+from lightning_vq.reproduce.results import Figure, paired_gain, words_of
 
 
 def test_verdicts() -> None:
@@ -35,8 +35,10 @@ def test_gains_against_scipy() -> None:
     assert gain.verdict(holm=0.04) == "better"
     assert gain.verdict(holm=0.06) == "not settled"
     assert paired_gain(("b", "a", "x"), None, values, base).verdict(0.04) == "worse"
-    seconds = paired_gain(("b", "a", "x"), None, [14.0, 14.1], [15.0, 15.2], metric=False)
+    seconds = paired_gain(("b", "a", "x"), None, [14.0, 14.1], [15.0, 15.2], words_of("test_seconds"))
     assert seconds.verdict(0.04) == "more"  # and not better
+    loss = paired_gain(("b", "a", "x"), None, [0.57, 0.58], [0.60, 0.62], words_of("test/logloss"))
+    assert loss.verdict(0.04) == "worse"
     assert paired_gain(("b", "a", "x"), None, [0.2], [0.3]).verdict(math.nan) == "one seed"
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.0, 0.0], [0.1, 0.1]).gain)
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.1] * 3, [0.2] * 3).p)  # no spread to test with

@@ -14,6 +14,7 @@ from lightning_vq.sources.named import named_source
 
 FOLDER = Path("conf/papers")
 SECONDS = ("seconds_per_epoch", "test_seconds")
+LOSSES = ("test/logloss", "test/ece")  # the lower the better
 COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+)|" + "|".join(SECONDS)
 
 

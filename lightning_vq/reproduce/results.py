@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from lightning_vq.compare_command import by_frequency
 from lightning_vq.comparison import ALPHA, holm
 from lightning_vq.held_out import read_held_out
-from lightning_vq.reproduce.paper import Paper, Row
+from lightning_vq.reproduce.paper import LOSSES, SECONDS, Paper, Row
 from lightning_vq.runs import read_json
 
 
@@ -82,7 +82,7 @@ class Gain(NamedTuple):
     high: float
     p: float
     n: int  # seeds
-    higher_is_better: bool  # a metric; else seconds
+    words: tuple[str, str]  # for more and for less of it
 
     def verdict(self, holm: float) -> str:
         """Return what p after Holm's correction leaves to be said."""
@@ -90,7 +90,7 @@ class Gain(NamedTuple):
             return "one seed"
         if math.isnan(holm) or holm >= ALPHA:
             return "not settled" if holm >= ALPHA else ""
-        return ("better", "worse")[self.gain < 0] if self.higher_is_better else ("more", "less")[self.gain < 0]
+        return self.words[self.gain < 0]
 
 
 class Family(NamedTuple):
@@ -128,7 +128,11 @@ def _value(result: Result, name: str) -> float | None:
 
 
 def paired_gain(
-    names: tuple[str, str, str], paper: float | None, base: list[float], values: list[float], metric: bool = True
+    names: tuple[str, str, str],
+    paper: float | None,
+    base: list[float],
+    values: list[float],
+    words: tuple[str, str] = ("better", "worse"),
 ) -> Gain:
     """Return the gain of some seeds' values over those of the same seeds' base.
 
@@ -136,7 +140,7 @@ def paired_gain(
         names: row, over, column.
         paper: its relative gain.
         base, values: (S).
-        metric: the higher the better.
+        words: for more and for less of what is measured.
 
     >>> round(paired_gain(("b", "a", "x"), None, [1.0, 1.0, 1.0], [1.1, 1.2, 1.3]).p, 4)
     0.0742
@@ -148,7 +152,18 @@ def paired_gain(
     half = float(student.ppf(0.975, n - 1)) * error if n > 1 else math.nan
     p = float(2 * student.sf(abs(gap) / error, n - 1)) if n > 1 and error > 0 else math.nan
     shares = [x / mean if mean else math.nan for x in (gap, gap - half, gap + half)]
-    return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n, metric)
+    return Gain(*names, paper, mean, shares[0], shares[1], shares[2], p, n, words)
+
+
+def words_of(name: str) -> tuple[str, str]:
+    """Return what more and less of a column are called.
+
+    >>> words_of("test/logloss"), words_of("test_seconds")
+    (('worse', 'better'), ('more', 'less'))
+    """
+    if name in SECONDS:
+        return "more", "less"
+    return ("worse", "better") if name in LOSSES else ("better", "worse")
 
 
 def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) -> list[Gain]:
@@ -166,7 +181,7 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
         whole = [(a, b) for a, b in pairs if a is not None and b is not None]
         if whole:
             values = ([a for a, _ in whole], [b for _, b in whole])
-            found.append(paired_gain(names, said, *values, metric=name.startswith("test/")))
+            found.append(paired_gain(names, said, *values, words_of(name)))
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
