@@ -7,19 +7,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from small import cascaded
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.ctr.dcn import DCN
 from lightning_vq.callbacks import QuantizationCallback
 from lightning_vq.data import ClickThroughData
-from lightning_vq.modules import ClickThroughRate
+from lightning_vq.data.splits import TEST
+from lightning_vq.modules import ClickThroughRate, Recommender
 from lightning_vq.quantizers import Quantizer
 from lightning_vq.sources.schema import Schema
 from lightning_vq.trainer import Trainer
+from lightning_vq.types import Samples
 
 USERS, ITEMS, KINDS = 40, 30, 3
+QUANTIZERS = {"user": cascaded, "item": cascaded}
+TWO = {"strategy": "ddp_fork", "devices": 2}
 SCHEMA = Schema(
     ["user", "item"], {"price": "standardised"}, {"history": "item"}, label="click", split="part", group="user",
     max_length=3,
@@ -89,3 +95,30 @@ def fitted(
     trainer = trainer_of([quantization, *callbacks], max_epochs=epochs, **options)
     trainer.fit(module, datamodule=held, ckpt_path=ckpt_path)
     return module, trainer
+
+
+def samples(path: Path, part: int = TEST) -> Samples:
+    """Return one part of the table."""
+    held = clicks(path)
+    held.setup()
+    assert held.encoded is not None
+    return held.encoded.samples[part]
+
+
+@torch.no_grad()
+def logits(module: Recommender, batch: Samples) -> torch.Tensor:
+    """Return the logit of each sample (B,)."""
+    scores = module.eval().backbone(module.lookup(), batch).scores
+    assert scores is not None
+    return scores
+
+
+def built(path: Path, quantizers: dict[str, Any] | None = None, **options: Any) -> ClickThroughRate:
+    """Return a module that knows its data and has trained on none of it."""
+    held = clicks(path)
+    held.setup()
+    torch.manual_seed(0)
+    module = ClickThroughRate(small_dcn(), **options)
+    module.build(held.facts())
+    QuantizationCallback(quantizers or {}).attach(module)
+    return module

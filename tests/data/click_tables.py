@@ -1,5 +1,6 @@
 """A table of samples in every form that it is read from, for tests of click-through data."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from lightning_vq.data.encoding import Encoded, encode
 from lightning_vq.data.shares import Kind, Split
-from lightning_vq.sources.feed import feed_of
+from lightning_vq.sources.feed import feed_of, feed_of_table
 from lightning_vq.sources.schema import Schema
 
 SCHEMA = Schema(
@@ -23,6 +24,9 @@ SCHEMA = Schema(
     group="user",
     max_length=4,
 )
+
+KINDS: tuple[Kind, ...] = ("given", "ratio", "time", "group")
+GIVEN = Split("given", (0.8, 0.1, 0.1), 0)
 
 
 def sample_table(rows: int = 300, seed: int = 0) -> pa.Table:
@@ -79,3 +83,23 @@ def encoded(
     path: Path, schema: Schema = SCHEMA, kind: Kind = "given", folder: Path | None = None, seed: int = 0
 ) -> Encoded:
     return encode(feed_of(path), schema, Split(kind, (0.7, 0.15, 0.15), seed), folder)
+
+
+def of_rows(schema: Schema, split: Split = GIVEN, **columns: list[Any]) -> Encoded:
+    """Return the encoding of columns in memory."""
+    return encode(feed_of_table("here", pa.table(columns)), schema, split)
+
+
+def bytes_of(found: Encoded) -> dict[str, Any]:
+    """Return everything of an encoding in a form that == compares to the last bit."""
+    groups = None if found.group_ids is None else list(map(str, found.group_ids.to_pylist()))
+    told: dict[str, Any] = {"moments": found.moments, "group_ids": groups}
+    for part, samples in found.samples.items():
+        tensors = {name: column for name, column in samples._asdict().items() if column is not None}
+        told |= {f"{part} {name}": (t.dtype, t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
+    told |= {f"ids of {name}": [str(i) for i in ids.to_pylist()] for name, ids in found.vocabularies.items()}
+    return told | {f"counts of {name}": count.tolist() for name, count in found.counts.items()}
+
+
+def chunks_of(size: int, rows: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, rows, size))

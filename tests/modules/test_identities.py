@@ -1,12 +1,10 @@
 """Identities that every implementation must satisfy, over every backbone that there is."""
 
-import importlib
-import inspect
-import pkgutil
 from functools import partial
 
 import pytest
 import torch
+from discovery import discovered
 from small import cascaded, data, trained, weights
 
 import lightning_vq.backbones.collaborative as family
@@ -18,21 +16,13 @@ from lightning_vq.quantizers import Cascaded
 from lightning_vq.types import EvalBatch, Pairs
 
 
-def discovered() -> list[type[Backbone]]:
-    found = set()
-    for module in pkgutil.iter_modules(family.__path__, family.__name__ + "."):
-        members = vars(importlib.import_module(module.name)).values()
-        found |= {one for one in members if inspect.isclass(one) and issubclass(one, Backbone)}
-    return sorted((kind for kind in found if not inspect.isabstract(kind)), key=lambda kind: kind.__name__)
-
-
 def made(kind: type[Backbone]) -> Backbone:
     """Return a backbone whose own weights are always the same."""
     torch.manual_seed(1)
     return kind()
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, Backbone))
 def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[Backbone]) -> None:
     factory = partial(Cascaded, codebook_sizes=[12, 4], alpha=0.0)
     base, _ = trained(made(kind), {})
@@ -42,7 +32,7 @@ def test_no_weight_on_quantization_is_bit_equal_to_the_base_model(kind: type[Bac
         assert torch.equal(value, weights(quantized)[name]), name
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, Backbone))
 def test_training_with_quantizers_differs(kind: type[Backbone]) -> None:
     base, _ = trained(made(kind), {}, epochs=1)
     quantized, _ = trained(made(kind), {"item": cascaded}, epochs=1)
@@ -64,7 +54,7 @@ def test_lightgcn_without_layers_is_matrix_factorization() -> None:
     torch.testing.assert_close(candidate_scores(plain.backbone(plain.lookup(), Pairs(users, items))), flat_scores)
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, Backbone))
 @pytest.mark.parametrize("vocab", ["user", "item"])
 def test_a_changed_codebook_changes_every_score_path(kind: type[Backbone], vocab: str) -> None:
     module, _ = trained(kind(), {vocab: cascaded}, epochs=1)
@@ -91,7 +81,7 @@ def test_a_changed_codebook_changes_every_score_path(kind: type[Backbone], vocab
         assert not torch.allclose(old, new)
 
 
-@pytest.mark.parametrize("kind", discovered())
+@pytest.mark.parametrize("kind", discovered(family, Backbone))
 def test_scores_of_candidates_and_of_every_item_agree(kind: type[Backbone]) -> None:
     module, _ = trained(kind(), {"item": cascaded, "user": cascaded}, epochs=1)
     module.eval()

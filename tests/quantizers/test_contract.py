@@ -1,10 +1,8 @@
 """What every quantizer promises, over every class that there is."""
 
-import importlib
-import pkgutil
-
 import pytest
 import torch
+from discovery import discovered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quantizers.examples import DIM, EXAMPLES, ROWS, started
@@ -21,10 +19,7 @@ CODED = pytest.mark.parametrize("name", [n for n in EXAMPLES if n != "lowrank"])
 
 
 def test_every_quantizer_has_an_example() -> None:
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-    classes = {type(make(ROWS, DIM)) for make in EXAMPLES.values()}
-    assert classes == {c for c in Quantizer.__subclasses__() if c.__module__.startswith(package.__name__)}
+    assert {type(make(ROWS, DIM)) for make in EXAMPLES.values()} == set(discovered(package, Quantizer))
 
 
 @ALL

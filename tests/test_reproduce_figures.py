@@ -1,0 +1,57 @@
+"""What a table says of its figures: verdicts, gains, and where the data of a row would come from."""
+
+import math
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from lightning_vq.reproduce.paper import Row
+from lightning_vq.reproduce.results import Figure, paired_gain, words_of
+
+
+def test_verdicts() -> None:
+    def verdict(
+        values: list[float], paper: float | None = 1.0, tolerance: float | None = 0.03, status: str = ""
+    ) -> str:
+        return Figure("row", "column", paper, values, 2, tolerance, status).verdict
+
+    assert verdict([1.0, 1.05]) == "within 3%"
+    assert verdict([1.1, 1.2]) == "above"
+    assert verdict([0.9, 0.9]) == "below"
+    assert verdict([1.0]) == "1 of 2 seeds"
+    assert verdict([1.0, 1.0], tolerance=None) == "not comparable"
+    assert verdict([1.0, 1.0], paper=None) == ""
+    assert verdict([], status="not run") == "not run"
+
+
+def test_gains_against_scipy() -> None:
+    base, values = [0.20, 0.22, 0.21], [0.23, 0.24, 0.25]
+    gain = paired_gain(("b", "a", "x"), 0.1, base, values)
+    test = stats.ttest_rel(values, base)
+    interval = test.confidence_interval()
+    assert gain.p == pytest.approx(test.pvalue)
+    assert (gain.low, gain.high) == pytest.approx((interval.low / 0.21, interval.high / 0.21))
+    assert gain.verdict(holm=0.04) == "better"
+    assert gain.verdict(holm=0.06) == "not settled"
+    assert paired_gain(("b", "a", "x"), None, values, base).verdict(0.04) == "worse"
+    seconds = paired_gain(("b", "a", "x"), None, [14.0, 14.1], [15.0, 15.2], words_of("test_seconds"))
+    assert seconds.verdict(0.04) == "more"  # and not better
+    loss = paired_gain(("b", "a", "x"), None, [0.57, 0.58], [0.60, 0.62], words_of("test/logloss"))
+    assert loss.verdict(0.04) == "worse"
+    assert paired_gain(("b", "a", "x"), None, [0.2], [0.3]).verdict(math.nan) == "one seed"
+    assert math.isnan(paired_gain(("b", "a", "x"), None, [0.0, 0.0], [0.1, 0.1]).gain)
+    assert math.isnan(paired_gain(("b", "a", "x"), None, [0.1] * 3, [0.2] * 3).p)  # no spread to test with
+
+
+def test_where_data_would_come_from(tmp_path: Path) -> None:
+    def get(source: str) -> str | None:
+        return Row("a", source, base=["x"]).at_hand(str(tmp_path))
+
+    assert get("planted") is None
+    assert get("ml-1m") == "python -m lightning_vq data download ml-1m"
+    assert "data download" not in str(get("amazon-toys"))  # has no address
+    assert get(str(tmp_path / "plays.csv")) == f"put it at {tmp_path / 'plays.csv'}"
+    assert get(str(tmp_path)) is None
+    (tmp_path / "ml-1m").mkdir()
+    assert get("ml-1m") is None
