@@ -1,6 +1,7 @@
 """What verbs have in common on the command line: `--run DIR`, and a parser whose complaints are one line."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +41,10 @@ def with_run(verb: str, arguments: Sequence[str]) -> tuple[list[str], Path | Non
     Raises:
         UserError: no folder is named, or it is not one of a run.
     """
-    rest = list(arguments)
+    # jsonargparse makes the text "None" of a null that is given to a field of an optional record by itself.
+    rest = [
+        re.sub(r"^--data\.init_args\.schema\.(\w+)=null$", r"--data.init_args.schema={\1: null}", a) for a in arguments
+    ]
     for i, argument in enumerate(rest):
         if argument == "--run" or argument.startswith("--run="):
             value = argument.partition("=")[2] or (rest[i + 1] if i + 1 < len(rest) else "")

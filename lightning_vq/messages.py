@@ -39,9 +39,7 @@ def one_line(message: str, parser: ArgumentParser) -> str:
         text = f"{literal[1]}there is no {literal[3]!r}{near}"
     option = re.search(r"Option '(\w+)' is not accepted", text)
     if option:
-        near = _near_key(option[1], parser)
-        near = near if near.startswith("; did") else nearest(option[1], _constructor_names())
-        text = text.replace(option[0], f"unknown key {option[1]!r}{near}")
+        text = text.replace(option[0], f"unknown key {option[1]!r}{_near_argument(option[1], parser)}")
     if "Dict must include a class_path" in text:
         text = f"{head[1] if head else 'config'}: an entry has no class_path; is its name spelt as in the config file?"
     missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text)
@@ -65,18 +63,11 @@ def _near_key(key: str, parser: ArgumentParser) -> str:
     return hint if len(hint) < 200 else ""
 
 
-def _constructor_names() -> set[str]:
-    """Return the arguments of every class that a config may name, as far as they are imported."""
-    from lightning_vq.backbones.base import Backbone  # the verbs that name no class do without torch
-    from lightning_vq.data.base import RecommenderData
-    from lightning_vq.modules.base import Recommender
-    from lightning_vq.quantizers.base import Quantizer
-
-    classes: list[type] = [Recommender, RecommenderData, Backbone, Quantizer]
-    for kind in classes:  # grows while it is walked
-        classes.extend(kind.__subclasses__())
-    names = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]
-    return names - {"self", "args", "kwargs", "rows"}
+def _near_argument(name: str, parser: ArgumentParser) -> str:
+    """Return what to write in place of an argument that a class does not have, given the parser of its arguments."""
+    strings = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    names = sorted(name for name in strings if re.fullmatch(r"\w{2,}", name) and name != "help")
+    return nearest(name, names)
 
 
 def quieten() -> None:

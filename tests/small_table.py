@@ -1,12 +1,11 @@
 """A small table of two models on the planted world, and the command that reproduces it, for its tests."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from command import done
 
 LR = {"model.init_args.lr": {"low": 1e-3, "high": 1e-2, "log": True}}
 SIZES = {f"quantization.quantizers.{v}.init_args.codebook_sizes": [12, 4] for v in ("user", "item")}
@@ -33,11 +32,9 @@ TABLE: dict[str, Any] = {
 
 
 def reproduce(root: Path, *options: str, expect: int = 0, table: dict[str, Any] = TABLE) -> str:
+    """Run the verb on a table in this process, but for its fits; return what it prints."""
     (root / "small.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
-    command = [sys.executable, "-m", "lightning_vq", "reproduce", str(root / "small.yaml"), "--out", str(root / "out")]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return done("reproduce", str(root / "small.yaml"), "--out", str(root / "out"), *options, expect=expect)
 
 
 def table(root: Path) -> dict[tuple[str, str], dict[str, str]]:

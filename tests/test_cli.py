@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command import SMALL, refused, run
+from command import SMALL, done, refused, run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("first")
-    config = "conf/cove_lgcn.yaml"
-    done = run("fit", "--config", config, *SMALL, "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}")
-    return root / "runs" / "cove_lgcn" / "1", done.stdout
+    options = [*SMALL, "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}"]
+    return root / "runs" / "cove_lgcn" / "1", run("fit", "--config", "conf/cove_lgcn.yaml", *options).stdout
 
 
 def test_the_table_shows_base_and_quantized(finished: tuple[Path, str]) -> None:
@@ -67,16 +66,16 @@ def test_the_tree_files_agree(finished: tuple[Path, str]) -> None:
 def test_test_and_validate_from_the_folder_alone_repeat_the_figures(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     summary = json.loads((folder / "metrics.json").read_text())
-    run("test", "--run", str(folder))
+    done("test", "--run", str(folder))
     assert json.loads((folder / "test.json").read_text()) == pytest.approx(summary["test"], abs=1e-7)
-    run("validate", "--run", str(folder))
+    done("validate", "--run", str(folder))
     validated = json.loads((folder / "validate.json").read_text())
     assert validated == pytest.approx({k: summary["best"][k] for k in validated}, abs=1e-7)
 
 
 def test_predict_writes_original_ids_and_nothing_seen(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    run("predict", "--run", str(folder), "--model.init_args.top_k=7")
+    done("predict", "--run", str(folder), "--model.init_args.top_k=7")
     lists = pq.read_table(folder / "recommendations.parquet").to_pylist()
     assert len(lists) == 150 * 7
     by_user: dict[str, list[dict]] = {}
@@ -95,18 +94,23 @@ def test_predict_writes_original_ids_and_nothing_seen(finished: tuple[Path, str]
 def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = finished
     options = ["--baseline=false", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=3"]
-    run("fit", "--config", str(folder / "config.yaml"), *options)
+    done("fit", "--config", str(folder / "config.yaml"), *options)
     again = json.loads((tmp_path / "runs" / "cove_lgcn" / "1" / "metrics.json").read_text())
     assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
 
 
 @pytest.mark.parametrize("path", sorted(Path("conf").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 30
+    text = path.read_text()
+    assert len(text.splitlines()) <= 30
     small = SMALL if "cove" in path.name else [SMALL[0], SMALL[3]]
-    if "ClickThroughData" in path.read_text():
+    if "ClickThroughData" in text:
         small = [*small, "--data.init_args.planted_samples=3000"]
-    run("fit", "--config", str(path), *small, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
+    options = ["--baseline=false", "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}"]
+    done("fit", "--config", str(path), *small, *options)
+    if "baseline: true" in text:  # what it would train beside, in a process of its own
+        saved = tmp_path / "runs" / path.stem / "1" / "config.yaml"
+        done("fit", "--config", str(saved), "--quantization.quantizers={}", *options)
 
 
 BAD = {
@@ -151,9 +155,9 @@ def test_bad_input_is_one_line_and_status_two_and_leaves_nothing(
 
 def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
     options = ["--config", "conf/cove_lgcn.yaml", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epoch=3"]
-    done = run("fit", *options, expect=2)
-    assert done.stderr.count("error: ") == 1
-    assert "Traceback" not in done.stderr
+    told = run("fit", *options, expect=2).stderr
+    assert told.count("error: ") == 1
+    assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -166,11 +170,11 @@ def test_options_that_would_be_ignored(monkeypatch: pytest.MonkeyPatch, capfd: p
 
 @pytest.mark.parametrize("arguments", [["fitt"], ["fit"], ["test"], ["fit", "--config", "conf/absent.yaml"]])
 def test_wrong_verbs_and_missing_configs(arguments: list[str]) -> None:
-    assert run(*arguments, expect=2).stderr.startswith("error: ")
+    assert done(*arguments, expect=2).startswith("error: ")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    assert "not a run folder" in run("test", "--run", str(tmp_path), expect=2).stderr
+    assert "not a run folder" in done("test", "--run", str(tmp_path), expect=2)
 
 
 def test_help_and_version_import_no_torch() -> None:
@@ -189,7 +193,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
 def test_two_processes(tmp_path: Path, strategy: str, launcher: tuple[str, ...]) -> None:
     options = [*SMALL, "--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
     ranks = ["--trainer.devices=2", "--trainer.accelerator=cpu", f"--trainer.strategy={strategy}"]
-    done = run("fit", "--config", "conf/cove_lgcn.yaml", *options, *ranks, launcher=launcher)
+    told = run("fit", "--config", "conf/cove_lgcn.yaml", *options, *ranks, launcher=launcher).stdout
     folder = tmp_path / "runs" / "cove_lgcn" / "1"
     assert [p.name for p in folder.parent.iterdir()] == ["1"]
     summary = json.loads((folder / "metrics.json").read_text())
@@ -197,23 +201,20 @@ def test_two_processes(tmp_path: Path, strategy: str, launcher: tuple[str, ...])
     users = pq.read_table(folder / "test_users.parquet")
     assert len(users) == 150
     assert np.mean(users["hr@10/full"].to_numpy()) == pytest.approx(summary["test"]["test/hr@10/full"], abs=1e-6)
-    assert "difference" in done.stdout
+    assert "difference" in told
 
 
 def test_data_that_changed_is_refused(tmp_path: Path) -> None:
     rows = [f"{u:03d},t{(u * 7 + i * 13) % 97},{100 * u + i}" for u in range(60) for i in range(8)]
     header, source = "user,item,timestamp\n", tmp_path / "plays.csv"
     source.write_text(header + "\n".join(rows) + "\n")
-    config = str(Path("conf/bprmf.yaml").absolute())
-    subprocess.run(
-        [sys.executable, "-m", "lightning_vq", "fit", "--config", config, "--data.init_args.source=plays.csv",
-         "--trainer.max_epochs=1", SMALL[3]], cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
+    options = ["--config", str(Path("conf/bprmf.yaml").absolute()), "--trainer.max_epochs=1", SMALL[3]]
+    done("fit", *options, "--data.init_args.source=plays.csv", folder=tmp_path)
     folder = tmp_path / "runs" / "bprmf" / "1"
-    run("predict", "--run", str(folder))  # from another folder than the source was named from
+    done("predict", "--run", str(folder))  # from another folder than the source was named from
     assert pq.read_table(folder / "recommendations.parquet")["user"][0].as_py() == "000"  # as written
     source.write_text(header + "\n".join(reversed(rows)) + "\n")
-    assert "the data has changed" in run("predict", "--run", str(folder), expect=2).stderr
+    assert "the data has changed" in done("predict", "--run", str(folder), expect=2)
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
@@ -223,14 +224,14 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.tsv").write_text(text)
     columns = "--data.init_args.columns={user: who, item: what, timestamp: when}"
     source = [f"--data.init_args.source={tmp_path / 'mine.tsv'}", f"--trainer.default_root_dir={tmp_path}"]
-    run("fit", "--config", "conf/bprmf.yaml", *source, columns, "--trainer.max_epochs=1", SMALL[3])
+    done("fit", "--config", "conf/bprmf.yaml", *source, columns, "--trainer.max_epochs=1", SMALL[3])
     folder = tmp_path / "runs" / "bprmf" / "1"
-    run("predict", "--run", str(folder))
+    done("predict", "--run", str(folder))
     lists = pq.read_table(folder / "recommendations.parquet").to_pylist()
     assert re.match(r"anna\d+", lists[0]["user"])
     assert lists[0]["item"].startswith("thing ")
-    wrong = run("fit", "--config", "conf/bprmf.yaml", *source, "--data.init_args.columns={user: whom}", expect=2)
-    assert "did you mean 'who'" in wrong.stderr
+    wrong = done("fit", "--config", "conf/bprmf.yaml", *source, "--data.init_args.columns={user: whom}", expect=2)
+    assert "did you mean 'who'" in wrong
 
 
 def test_a_folder_of_rechorus(tmp_path: Path) -> None:
@@ -244,15 +245,13 @@ def test_a_folder_of_rechorus(tmp_path: Path) -> None:
             lines = [f"{line}\t[{', '.join(str((n * 5) % 97) for n in range(99))}]" for line in lines]
         columns = header if name == "train" else f"{header}\tneg_items"
         (shop / f"{name}.csv").write_text("\n".join([columns, *lines]) + "\n")
-    options = ["--data.init_args.val_protocols=[full]", "--trainer.max_epochs=1", SMALL[3]]
-    done = subprocess.run(
-        [sys.executable, "-m", "lightning_vq", "fit", "--config", str(Path("conf/bprmf.yaml").absolute()),
-         "--data.init_args.source=shop", *options], cwd=tmp_path, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    assert "test/ndcg@10/uni99" in done.stdout
+    options = ["--config", str(Path("conf/bprmf.yaml").absolute()), "--data.init_args.val_protocols=[full]"]
+    options += ["--trainer.max_epochs=1", SMALL[3]]
+    told = done("fit", *options, "--data.init_args.source=shop", folder=tmp_path)
+    assert "test/ndcg@10/uni99" in told
     folder = tmp_path / "runs" / "bprmf" / "1"
     assert f"source: {shop}" in (folder / "config.yaml").read_text()
-    run("test", "--run", str(folder))  # from another folder than the source was named from
+    done("test", "--run", str(folder))  # from another folder than the source was named from
     summary = json.loads((folder / "metrics.json").read_text())
     assert json.loads((folder / "test.json").read_text()) == pytest.approx(summary["test"], abs=1e-7)
 

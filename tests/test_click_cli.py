@@ -1,10 +1,7 @@
 """The command line on a small table of clicks of one's own: a config, a run folder, mistakes, comparisons."""
 
-import contextlib
-import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +9,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from clicks import click_table
-from command import refused, run
+from command import done, refused, run
 
 from lightning_vq import compare_command
-from lightning_vq.__main__ import main
 from lightning_vq.errors import UserError
 
 CONFIG = """
@@ -44,15 +40,6 @@ quantization:
 trainer: {max_epochs: 2, enable_progress_bar: false}
 monitor: val/auc
 """
-
-
-def done(*arguments: str, expect: int = 0) -> str:
-    """Run a command in this process; return what it prints."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setattr(sys, "argv", ["lightning_vq", *arguments])
-        assert main() == expect, out.getvalue()
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

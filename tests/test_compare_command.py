@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import SMALL, run
+from command import SMALL, done, run
 
 from lightning_vq import compare_command
 from lightning_vq.errors import UserError
@@ -23,7 +23,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the quantized run and its plain base model."""
     root = tmp_path_factory.mktemp("runs")
     options = [*SMALL, "--trainer.max_epochs=3", f"--trainer.default_root_dir={root}"]
-    run("fit", "--config", "conf/cove_lgcn.yaml", *options)
+    done("fit", "--config", "conf/cove_lgcn.yaml", *options)
     folder = root / "runs" / "cove_lgcn" / "1"
     return folder, folder / "baseline"
 
@@ -75,12 +75,12 @@ def test_every_figure_is_that_of_the_files(runs: tuple[Path, Path], tmp_path: Pa
 
 def test_the_command_line(runs: tuple[Path, Path], tmp_path: Path) -> None:
     quantized, base = runs
-    done = run("compare", str(base), str(quantized), "--metric=hr@5/uni99", f"--out={tmp_path / 'out'}")
+    told = run("compare", str(base), str(quantized), "--metric=hr@5/uni99", f"--out={tmp_path / 'out'}").stdout
     for words in ("A = cove_lgcn/1/baseline, B = cove_lgcn/1", "hr@5/uni99 by group", "One seed each", "p Holm"):
-        assert words in done.stdout
+        assert words in told
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert "| ndcg@10/full |" in text
-    sentence = next(line for line in done.stdout.splitlines() if line.startswith("cove_lgcn/1 "))
+    sentence = next(line for line in told.splitlines() if line.startswith("cove_lgcn/1 "))
     assert sentence in text
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -194,7 +194,7 @@ def test_a_test_of_an_older_version_is_made_anew_by_the_verb_test(runs: tuple[Pa
     shutil.copytree(runs[1], folder)
     (folder / "test_cases.parquet").unlink()
     command = refusal(runs[1], folder).partition("python -m lightning_vq ")[2].split()
-    run(*command, "--trainer.enable_progress_bar=false")
+    done(*command, "--trainer.enable_progress_bar=false")
     rows = compared(tmp_path / "out", runs[1], folder)
     assert {row["difference"] for row in rows} == {"0.0"}
 

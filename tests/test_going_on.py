@@ -2,33 +2,27 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from command import SMALL, run
+from command import SMALL, begun, done, ended
+from stub import wait_for
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     options = [*SMALL, "--baseline=false", "--patience=null", f"--trainer.default_root_dir={tmp_path}"]
-    command = [sys.executable, "-m", "lightning_vq", "fit", "--config", "conf/cove_lgcn.yaml", *options]
-    process = subprocess.Popen([*command, "--trainer.max_epochs=100000"], stderr=subprocess.PIPE, text=True)
+    command = ["-m", "lightning_vq", "fit", "--config", "conf/cove_lgcn.yaml", *options]
     folder = tmp_path / "runs" / "cove_lgcn" / "1"
-    deadline = time.time() + 120
-    while not (folder / "metrics.csv").exists() and time.time() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert f"To go on: python -m lightning_vq fit --run {folder}" in errors
+    with begun(*command, "--trainer.max_epochs=100000") as process:
+        wait_for((folder / "metrics.csv").is_file)
+        process.send_signal(signal.SIGINT)
+        assert f"To go on: python -m lightning_vq fit --run {folder}" in ended(process, 130)
     stopped = json.loads((folder / "metrics.json").read_text())
     assert stopped["state"] == "stopped"
     epochs = stopped["epochs"] + 2
-    run("fit", "--run", str(folder), f"--trainer.max_epochs={epochs}")
+    done("fit", "--run", str(folder), f"--trainer.max_epochs={epochs}")
     assert json.loads((folder / "metrics.json").read_text())["state"] == "finished"
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in lines[1:]] == list(range(epochs))
@@ -37,7 +31,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
 
 def test_the_last_checkpoint_is_the_last_epoch_also_where_it_is_not_the_best(tmp_path: Path) -> None:
     options = [*SMALL, "--baseline=false", "--patience=4", "--model.init_args.lr=0.05"]
-    run("fit", "--config", "conf/cove_lgcn.yaml", *options, f"--trainer.default_root_dir={tmp_path}")
+    done("fit", "--config", "conf/cove_lgcn.yaml", *options, f"--trainer.default_root_dir={tmp_path}")
     folder = tmp_path / "runs" / "cove_lgcn" / "1"
     summary = json.loads((folder / "metrics.json").read_text())
     last, best = (torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
@@ -45,14 +39,14 @@ def test_the_last_checkpoint_is_the_last_epoch_also_where_it_is_not_the_best(tmp
     assert best["epoch"] == summary["best"]["epoch"] < last["epoch"]
     moved = folder.rename(tmp_path / "moved")
     longer = ["--patience=4", "--trainer.max_epochs=1000"]
-    run("fit", "--run", str(moved))  # it had stopped, and stays stopped
+    done("fit", "--run", str(moved))  # it had stopped, and stays stopped
     still = json.loads((moved / "metrics.json").read_text())
     assert (still["epochs"], still["best"], still["test"]) == (summary["epochs"], summary["best"], summary["test"])
     assert still["seconds"] > summary["seconds"]
     assert still["train_seconds"] == summary["train_seconds"]
-    assert "another model section" in run("fit", "--run", str(moved), "--model.init_args.lr=1", expect=2).stderr
+    assert "another model section" in done("fit", "--run", str(moved), "--model.init_args.lr=1", expect=2)
     more = [*longer, "--patience=1000", "--trainer.max_epochs=" + str(summary["epochs"] + 1)]
-    run("fit", "--run", str(moved), *more)
+    done("fit", "--run", str(moved), *more)
     assert json.loads((moved / "metrics.json").read_text())["epochs"] == summary["epochs"] + 1
     again = json.loads((moved / "metrics.json").read_text())
     best = torch.load(moved / "best.ckpt", weights_only=True)
@@ -62,9 +56,9 @@ def test_the_last_checkpoint_is_the_last_epoch_also_where_it_is_not_the_best(tmp
 
 def test_the_base_model_goes_on_with_the_same_budget(tmp_path: Path) -> None:
     options = [*SMALL, "--trainer.max_epochs=2", f"--trainer.default_root_dir={tmp_path}"]
-    run("fit", "--config", "conf/cove_bprmf.yaml", *options)
+    done("fit", "--config", "conf/cove_bprmf.yaml", *options)
     folder = tmp_path / "runs" / "cove_bprmf" / "1"
-    run("fit", "--run", str(folder), "--trainer.max_epochs=4", "--patience=null")
+    done("fit", "--run", str(folder), "--trainer.max_epochs=4", "--patience=null")
     for one in (folder, folder / "baseline"):
         assert json.loads((one / "metrics.json").read_text())["epochs"] == 4
         config = yaml.safe_load((one / "config.yaml").read_text())
@@ -74,7 +68,7 @@ def test_the_base_model_goes_on_with_the_same_budget(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_this_process_alone_stops_the_base_models_run(tmp_path: Path, number: int) -> None:
     options = [*SMALL, "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}"]
-    run("fit", "--config", "conf/cove_bprmf.yaml", *options, "--baseline=false")
+    done("fit", "--config", "conf/cove_bprmf.yaml", *options, "--baseline=false")
     folder = tmp_path / "runs" / "cove_bprmf" / "1"
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 1\n", "max_epochs: 100000\n"))
@@ -82,12 +76,8 @@ def test_a_signal_to_this_process_alone_stops_the_base_models_run(tmp_path: Path
         "import sys; from pathlib import Path; from lightning_vq.baseline import train_baseline\n"
         "try: train_baseline(Path(sys.argv[1]))\nexcept KeyboardInterrupt: sys.exit(130)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 120
-    while not (folder / "baseline" / "metrics.csv").exists() and time.time() < deadline:
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert f"To go on: python -m lightning_vq fit --run {folder}" in errors
+    with begun("-c", code, str(folder)) as process:
+        wait_for((folder / "baseline" / "metrics.csv").is_file)
+        process.send_signal(number)
+        assert f"To go on: python -m lightning_vq fit --run {folder}" in ended(process, 130)
     assert json.loads((folder / "baseline" / "metrics.json").read_text())["state"] == "stopped"

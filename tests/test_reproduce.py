@@ -5,13 +5,12 @@ import json
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from command import begun, ended, run
 from small_table import TABLE, reproduce, table
 from stub import wait_for
 
@@ -22,7 +21,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     reproduce(root, "--rows", "base", "--seeds", "1")
     assert table(root)[("Base", "N@10")]["verdict"] in ("within 3%", "above", "below")
     assert table(root)[("Quantized", "N@10")]["verdict"] == "not run"
-    return root, reproduce(root)
+    return root, run("reproduce", str(root / "small.yaml"), "--out", str(root / "out")).stdout
 
 
 def test_every_row_has_its_runs_and_its_figures(whole: tuple[Path, str]) -> None:
@@ -61,12 +60,12 @@ def test_a_refit_trains_on_validation_for_as_many_epochs(whole: tuple[Path, str]
     best = json.loads((Path(tuned) / "metrics.json").read_text())
     runs = sorted((folder / "base--refitted").glob("runs/sweeps/seeds*/trials/*"))
     assert len(runs) == 2
-    for run in runs:
-        told = json.loads((run / "metrics.json").read_text())
+    for fit in runs:
+        told = json.loads((fit / "metrics.json").read_text())
         assert told["epochs"] == best["best"]["epoch"] + 1
-        config = yaml.safe_load((run / "config.yaml").read_text())
+        config = yaml.safe_load((fit / "config.yaml").read_text())
         assert config["data"]["init_args"]["refit"] is True
-        assert (run / "best.ckpt").is_file()
+        assert (fit / "best.ckpt").is_file()
 
 
 def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
@@ -146,14 +145,10 @@ def test_a_stopped_table_tells_how_to_go_on(tmp_path: Path) -> None:
     long = {"small": {"trials": 2, "fixed": {"trainer.max_epochs": 5000, "patience": None}}}
     path.write_text(yaml.safe_dump({**TABLE, "budgets": long}, sort_keys=False))
     arguments = ["-m", "lightning_vq", "reproduce", str(path), "--out", str(out), "--rows", "bas?"]
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    wait_for(lambda: list(out.rglob("last.ckpt")))
-    process.send_signal(signal.SIGINT)
-    text, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
+    with begun(*arguments) as process:
+        wait_for(lambda: list(out.rglob("last.ckpt")))
+        process.send_signal(signal.SIGINT)
+        text = ended(process, 130)
     assert f"To go on: {shlex.join(['python', *arguments])}\n" in text
     assert "--resume" not in text
     assert text.count("To go on") == 1

@@ -1,7 +1,6 @@
 """The verb `tree` on small runs that were really trained."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,28 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command import SMALL, done
 
 from lightning_vq import tree_command
 from lightning_vq.errors import UserError
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 
-SMALL = [
-    "--data.init_args.planted={users: 150, items: 90, branching: [4, 3], mean_length: 12}",
-    "--quantization.quantizers.user.init_args.codebook_sizes=[12, 4]",
-    "--quantization.quantizers.item.init_args.codebook_sizes=[12, 4]",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.max_epochs=2",
-]
-
 
 def fit(root: Path, *options: str, small: list[str] = SMALL) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "lightning_vq", "fit", "--config", "conf/cove_bprmf.yaml", *small,
-         f"--trainer.default_root_dir={root}", *options],
-        capture_output=True, text=True, timeout=300, env=dict(os.environ),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    less = [*small, "--trainer.max_epochs=2", f"--trainer.default_root_dir={root}"]
+    return done("fit", "--config", "conf/cove_bprmf.yaml", *less, *options)
 
 
 @pytest.fixture(scope="module")
@@ -187,12 +174,12 @@ def test_codes_that_are_no_tree(tmp_path: Path) -> None:
 
 
 def test_errors_reach_the_terminal_as_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
+    told = subprocess.run(
         [sys.executable, "-m", "lightning_vq", "tree", "--run", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) == 1
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: ")
+    assert len(told.stderr.splitlines()) == 1

@@ -72,7 +72,7 @@ class Recommender(Family):
     def build(self, facts: Facts) -> None:
         """Make the tables from the facts of the data. A second call checks that the facts agree."""
         if self.facts is not None:
-            refuse_others(self.facts, facts, sorted({spec.vocab for spec in self.specs.values()}))
+            refuse_others(self.facts, facts, self.vocabularies())
             return
         missing = self.backbone.needs - set(facts.provides)
         if missing:
@@ -86,6 +86,10 @@ class Recommender(Family):
             self.tables[name] = new_table(spec, facts.rows[spec.vocab])
             if spec.outside:
                 self.outside[name] = nn.Parameter(torch.zeros(spec.outside, spec.dim))
+
+    def vocabularies(self) -> list[str]:
+        """Return the vocabularies that have tables."""
+        return sorted({spec.vocab for spec in self.specs.values()})
 
     def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
         """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
@@ -251,9 +255,13 @@ class Recommender(Family):
                 "(use --quantization.quantizers={} for its plain base)"
             )
         try:
-            self.build(Facts(**saved["facts"]))
+            facts = Facts(**saved["facts"])
         except TypeError as error:  # a field more or less
             raise UserError(f"the checkpoint was written by another version of lightning_vq ({error})") from None
+        if self.facts is None:
+            self.build(facts)
+        else:  # built for the data at hand
+            refuse_others(facts, self.facts, self.vocabularies())
         for name, spec in saved["quantizers"].items():
             if name not in self.specs:
                 raise UserError(f"the checkpoint quantizes the table {name!r}, which the backbone does not have")

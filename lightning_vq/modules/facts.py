@@ -6,13 +6,15 @@ from typing import Any
 from lightning_vq.errors import UserError
 from lightning_vq.types import Facts
 
+CHANGED = "the data has changed since; train anew, or bring back what it was"
+
 
 def refuse_others(ours: Facts, theirs: Facts, vocabs: Sequence[str]) -> None:
     """Refuse facts of other data than a model's.
 
     Args:
-        ours: that the model was made from.
-        theirs: of the data.
+        ours: that the model was trained with, or made for.
+        theirs: of the data at hand.
         vocabs: of which the model has tables.
 
     Raises:
@@ -20,14 +22,14 @@ def refuse_others(ours: Facts, theirs: Facts, vocabs: Sequence[str]) -> None:
     """
     here, there = ({vocab: of.rows.get(vocab) for vocab in vocabs} for of in (ours, theirs))
     if here != there:
-        raise UserError(f"one of model and data has {here} entities, the other {there}")
+        raise UserError(f"the model was made for {here} entities, the data has {there}: {CHANGED}")
     changed = [vocab for vocab in vocabs if ours.ids.get(vocab) != theirs.ids.get(vocab)]
     if changed:
-        raise UserError(f"model and data number their {changed} differently: the data has changed since")
+        raise UserError(f"model and data number their {changed} differently: {CHANGED}")
     for what in ("fields", "sequences", "numbers", "moments"):
         before, now = getattr(ours, what), getattr(theirs, what)
         if _plain(before) != _plain(now):
-            raise UserError(f"the model was made for {what} {before}, the data has {now}, in this order")
+            raise UserError(f"the model was made for {what} {before}, the data has {now}, in this order: {CHANGED}")
 
 
 def _plain(told: Any) -> list[tuple[Any, ...]]:

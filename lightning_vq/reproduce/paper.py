@@ -119,6 +119,10 @@ class Paper:
         told = (name for name in metrics if re.fullmatch(r"(hr|ndcg|mrr)@\d+/\w+", name))
         return next(told, None)
 
+    def grouped_column(self) -> str:
+        """Return the column of that metric; nothing where no column is told by groups."""
+        return next((column for column, name in self.columns.items() if name == f"test/{self.grouped()}"), "")
+
     def check(self) -> None:
         """Refuse what no parser can.
 

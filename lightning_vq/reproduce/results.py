@@ -209,7 +209,7 @@ def families(paper: Paper, found: list[Gain]) -> list[Family]:
     """Return the tables of gains, each with p corrected by Holm over those of its own that have one."""
     by_title = {
         "Gains": [gain for gain in found if gain.column in paper.columns],
-        f"Gains by group: {next(iter(paper.columns))}": [gain for gain in found if gain.column not in paper.columns],
+        f"Gains by group: {paper.grouped_column()}": [gain for gain in found if gain.column not in paper.columns],
     }
     out = []
     for title, some in by_title.items():

@@ -15,7 +15,7 @@ class Schema:
     Args:
         categorical: columns of ids, each with a vocabulary of its own.
         numeric: column -> "standardised" (less the training mean, over the training deviation) or into how many
-            buckets of as many training values each; a bucketed column is a categorical one.
+            buckets of as many training values each; a bucketed column is a categorical one, a gap in it unknown.
         sequence: column of many ids -> the vocabulary they are of: a categorical column's, or the column's own. In text
             ids stand between `separator`, in Parquet they may be a list.
         label: column of 0 and 1, or of numbers where `label_above` is given.
@@ -25,7 +25,8 @@ class Schema:
         timestamp: column of numbers, for a split by time.
         group: column whose rows are ranked together in ranking metrics (a user, an impression), and stay together in a
             split by group.
-        min_count: a value that is rarer in training shares one row with all that training has not seen.
+        min_count: a value that is rarer in training, sequences of its vocabulary included, shares one row with all that
+            training has not seen.
         max_length: of a sequence, whose last values are kept.
         separator: of a sequence in text.
     """

@@ -42,8 +42,8 @@ def trial(options: list[str]) -> int:
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    """Wait until a condition holds."""
-    until = time.time() + 90
+    """Wait until a condition holds, on a busy machine for long."""
+    until = time.time() + 180
     while not condition():
         assert time.time() < until, "it did not happen"
         time.sleep(0.05)

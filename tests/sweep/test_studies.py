@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command import refused
+from command import begun, done, ended, refused
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -27,10 +27,9 @@ SMALL = {
 
 
 def sweep(root: Path, **changes: Any) -> list[str]:
-    """Write a sweep's file and return its command."""
-    slow = changes.pop("seconds", 0.0)
+    """Write a sweep's file and return its command, for Python."""
     fixed = {**SMALL, "trainer.max_epochs": changes.pop("epochs", 3), **changes.pop("fixed", {})}
-    fixed["trainer.callbacks"] = [{"class_path": "ranks.Ranks", "init_args": {"seconds": slow}}]
+    fixed["trainer.callbacks"] = [{"class_path": "ranks.Ranks", "init_args": {"slow": str(root / "slow")}}]
     told = {
         "base": ["conf/cove_bprmf.yaml"],
         "fixed": fixed,
@@ -42,20 +41,17 @@ def sweep(root: Path, **changes: Any) -> list[str]:
         "root": str(root), **changes,
     }  # fmt: skip
     (root / "small.yaml").write_text(yaml.safe_dump(told))
-    return [sys.executable, "-m", "lightning_vq", "sweep", "--config", str(root / "small.yaml")]
+    return ["-m", "lightning_vq", "sweep", "--config", str(root / "small.yaml")]
 
 
-def begin(command: list[str]) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+@pytest.fixture(autouse=True)
+def processes_find_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
-def ended(process: subprocess.Popen[str], expect: int = 0) -> str:
-    text, _ = process.communicate(timeout=240)
-    assert process.returncode == expect, text
-    return text
+def swept(command: list[str], *options: str, expect: int = 0) -> str:
+    """Run a sweep to its end in this process, but for its trials; return what it prints."""
+    return done(*command[2:], *options, expect=expect)
 
 
 def storage(root: Path) -> JournalStorage:
@@ -83,7 +79,7 @@ def alive(process: int) -> bool:
 @pytest.mark.parametrize("strategy", ["ddp_fork", "ddp"])
 def test_every_rank_of_a_trial_has_its_parameters(tmp_path: Path, strategy: str) -> None:
     count = 3 if strategy == "ddp_fork" else 1
-    ended(begin(sweep(tmp_path, trials=count, devices=2, fixed={"trainer.strategy": strategy})))
+    swept(sweep(tmp_path, trials=count, devices=2, fixed={"trainer.strategy": strategy}))
     found = trials(tmp_path)
     assert [t.state for t in found] == [TrialState.COMPLETE] * count
     for trial in found:
@@ -97,10 +93,8 @@ def test_every_rank_of_a_trial_has_its_parameters(tmp_path: Path, strategy: str)
 
 def test_a_pruned_trial_ends_on_both_ranks(tmp_path: Path) -> None:
     pruner = {"class_path": "optuna.pruners.ThresholdPruner", "init_args": {"lower": 2.0}}
-    text = ended(
-        begin(sweep(tmp_path, trials=2, devices=2, epochs=400, fixed={"trainer.strategy": "ddp_fork"}, pruner=pruner)),
-        2,
-    )
+    command = sweep(tmp_path, trials=2, devices=2, epochs=400, fixed={"trainer.strategy": "ddp_fork"}, pruner=pruner)
+    text = swept(command, expect=2)
     assert "2 pruned" in text
     assert "no trial is complete" in text
     for trial in trials(tmp_path):
@@ -114,13 +108,14 @@ def test_a_pruned_trial_ends_on_both_ranks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("strategy", "rank"), [("ddp_fork", 0), ("ddp_fork", 1), ("ddp", 1)])
 def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, strategy: str, rank: int) -> None:
     count = 2 if strategy == "ddp_fork" else 1
-    command = sweep(tmp_path, trials=count, devices=2, epochs=8, seconds=0.3, fixed={"trainer.strategy": strategy})
-    process = begin(command)
-    last = tmp_path / "runs/sweeps/small/trials/0000/last.ckpt"
-    wait_for(last.is_file)
-    victim = next(one for one in ranks(tmp_path, "0000") if one["rank"] == str(rank))
-    os.kill(victim["process"], signal.SIGKILL)
-    text = ended(process)
+    (tmp_path / "slow").touch()
+    command = sweep(tmp_path, trials=count, devices=2, epochs=8, fixed={"trainer.strategy": strategy})
+    with begun(*command) as process:
+        wait_for((tmp_path / "runs/sweeps/small/trials/0000/last.ckpt").is_file)
+        victim = next(one for one in ranks(tmp_path, "0000") if one["rank"] == str(rank))
+        os.kill(victim["process"], signal.SIGKILL)
+        (tmp_path / "slow").unlink()
+        text = ended(process, 0)
     assert "trial 0 died" in text
     found = trials(tmp_path)
     assert [t.state for t in found] == [TrialState.FAIL] + [TrialState.COMPLETE] * count
@@ -132,21 +127,21 @@ def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, strategy: str, ran
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_sweep_leaves_no_orphan_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    command = sweep(tmp_path, trials=3, parallel=2, epochs=6, seconds=0.4)
-    process = begin(command)
+    (tmp_path / "slow").touch()
+    command = sweep(tmp_path, trials=3, parallel=2, epochs=6)
     folder = tmp_path / "runs/sweeps/small/trials"
-    wait_for(lambda: (folder / "0000/last.ckpt").is_file() and (folder / "0001/last.ckpt").is_file())
-    process.send_signal(number)
-    expect = -signal.SIGKILL if number == signal.SIGKILL else 130
-    text = ended(process, expect)
+    with begun(*command) as process:
+        wait_for(lambda: (folder / "0000/last.ckpt").is_file() and (folder / "0001/last.ckpt").is_file())
+        process.send_signal(number)
+        text = ended(process, -signal.SIGKILL if number == signal.SIGKILL else 130)
     if number != signal.SIGKILL:
         assert "To go on: python -m lightning_vq sweep --config" in text
     processes = [one["process"] for trial in ("0000", "0001") for one in ranks(tmp_path, trial)]
     wait_for(lambda: not any(alive(one) for one in processes))
     finished = {t.number: t.value for t in trials(tmp_path) if t.state == TrialState.COMPLETE}
-    refused = ended(begin(command), 2)
-    assert "--resume goes on with it" in refused
-    ended(begin([*command, "--resume"]))
+    (tmp_path / "slow").unlink()
+    assert "--resume goes on with it" in swept(command, expect=2)
+    swept(command, "--resume")
     found = trials(tmp_path)
     kept = counted(Study("small", storage(tmp_path)))
     assert [t.state for t in kept] == [TrialState.COMPLETE] * 3
@@ -155,7 +150,7 @@ def test_a_stopped_sweep_leaves_no_orphan_and_goes_on(tmp_path: Path, number: si
 
 
 def test_the_best_config_runs(tmp_path: Path) -> None:
-    text = ended(begin(sweep(tmp_path, trials=4, parallel=2, fixed={"trainer.max_epochs": 1})))
+    text = swept(sweep(tmp_path, trials=4, parallel=2, fixed={"trainer.max_epochs": 1}))
     best = tmp_path / "runs/sweeps/small/small_best.yaml"
     assert f"Next: python -m lightning_vq fit --config {best}" in text
     assert "optuna-dashboard" in text
@@ -169,21 +164,15 @@ def test_the_best_config_runs(tmp_path: Path) -> None:
     assert config["model"]["init_args"]["lr"] == top.params["model.init_args.lr"]
     assert drawn == {top.number}
     assert config["baseline"] is True  # as the base config says
-    again = subprocess.run(
-        [sys.executable, "-m", "lightning_vq", "fit", "--config", str(best), "--baseline=false",
-         f"--trainer.default_root_dir={tmp_path}"],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent),
-                                             "LIGHTNING_VQ_RUN_FOLDER": str(tmp_path / "again")},
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    metrics = json.loads((tmp_path / "again/metrics.json").read_text())
+    done("fit", "--config", str(best), "--baseline=false", f"--trainer.default_root_dir={tmp_path}")
+    metrics = json.loads((tmp_path / "runs/small_best/1/metrics.json").read_text())
     assert metrics["best"]["val/ndcg@10/full"] == pytest.approx(top.value, abs=1e-6)
 
 
 def test_wandb_has_a_run_for_each_trial(tmp_path: Path) -> None:
     base = ["conf/cove_bprmf.yaml", "conf/logger/wandb.yaml"]
     fixed = {"trainer.logger.init_args.save_dir": str(tmp_path), "wandb.trees": False, "trainer.max_epochs": 1}
-    ended(begin(sweep(tmp_path, base=base, trials=2, parallel=2, fixed=fixed)))
+    swept(sweep(tmp_path, base=base, trials=2, parallel=2, fixed=fixed))
     told = []
     for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
         inspect = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
@@ -227,12 +216,13 @@ def test_a_mistake_is_one_line_before_the_first_trial(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert message in refused(monkeypatch, capfd, *sweep(tmp_path, **changes)[3:])
+    assert message in refused(monkeypatch, capfd, *sweep(tmp_path, **changes)[2:])
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
-    text = ended(begin(sweep(tmp_path, base=["conf/cove_bprm.yaml"])), 2)
+    with begun(*sweep(tmp_path, base=["conf/cove_bprm.yaml"])) as process:
+        text = ended(process, 2)
     assert text.count("error: ") == len(text.strip().splitlines()) == 1
 
 
