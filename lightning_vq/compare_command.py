@@ -85,15 +85,18 @@ def compare(folders: Sequence[Path], metric: str | None) -> tuple[list[Compariso
     chosen = metric or (monitor if "@" in monitor else metrics[-1])  # an AUC is of all rows, and no user has one
     if chosen not in metrics:
         raise UserError(f"--metric={chosen} is not a test metric of all these runs{nearest(chosen, metrics)}")
-    whole = Family([("all", "", name, len(runs[0].users)) for name in metrics], [run.values(metrics) for run in runs])
+    counts = (~np.isnan(runs[0].values(metrics))).sum(0).tolist()  # a list of few items has no metric at a higher k
+    columns = [("all", "", name, count) for name, count in zip(metrics, counts)]
+    whole = Family(columns, [run.values(metrics) for run in runs])
     return _rows(names, [whole, by_frequency(runs, chosen)]), chosen
 
 
 def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     """Return a metric by groups of users and of held-out items, as the first run's training counted them.
 
-    Groups without a case are left out. Of a table of samples users are what its column of groups holds and items those
-    of its column `item`, where they have a vocabulary; one that training did not see is among the cold.
+    Groups without a case are left out, and users where they have no vocabulary (lists are nobody's). Of a table of
+    samples users are what its column of groups holds and items those of its column `item`, where they have a
+    vocabulary; one that training did not see is among the cold.
 
     Raises:
         UserError: the first run's vocabulary is not there or not of its test, or items have no such metric.
@@ -105,7 +108,7 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     of_all = [("users", first.users["user"], protocol if of_samples else "user")]
     of_all += [("items", first.cases["item"], "item")] if "item" in first.cases.column_names else []
     for of, ids, vocab in of_all:
-        if of_samples and not has_vocabulary(first.folder, vocab):
+        if (of_samples or vocab == "user") and not has_vocabulary(first.folder, vocab):
             continue
         vocabulary = read_vocabulary(first.folder, vocab)
         at = positions(ids, vocabulary.ids.cast(ids.type))
