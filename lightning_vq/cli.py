@@ -177,6 +177,7 @@ def main(arguments: list[str], started: float) -> None:
     verb = arguments[0]
     rest, run = with_run(verb, arguments[1:])
     files = config_files(rest)
+    handed = os.environ.get(HANDED_DOWN)
     try:
         CLI([verb, *rest], config_name(files[0]) if files else "run", run, started)
     except MisconfigurationException as error:
@@ -190,3 +191,6 @@ def main(arguments: list[str], started: float) -> None:
         if isinstance(end.__context__, KeyboardInterrupt) or isinstance(end, SIGTERMException):  # whose status is 0
             raise KeyboardInterrupt from None
         raise
+    finally:
+        if handed is None:  # this run's own, which another one of the same process is not to have
+            os.environ.pop(HANDED_DOWN, None)
