@@ -116,11 +116,14 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
             raise UserError(f"{first.folder}: vocab/{vocab}.parquet is not that of its test")
         groups = np.where(at < 0, GROUPS.index("cold"), frequency_groups(vocabulary.counts)[at])
         users = np.arange(size) if of == "users" else first.case_users()
+        there = ~np.isnan(first.values([metric])[:, 0])[users]  # a list that is too short has no such metric
+        groups, users = groups[there], users[there]
         counted = np.bincount(groups, minlength=len(GROUPS))
         kept = np.flatnonzero(counted)
         columns += [(of, GROUPS[group], metric, int(counted[group])) for group in kept]
         for i, run in enumerate(runs):
             told = run.values([metric])[:, 0] if of == "users" else case_values(run.ranks(protocol), name)
+            told = told[there]
             values[i] = np.hstack([values[i], by_group(told, groups, users, size)[:, kept]])
     return Family(columns, values)
 

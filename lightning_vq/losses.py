@@ -126,8 +126,9 @@ class _AllItems(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-        to_hidden, to_keys = torch.empty_like(hidden), torch.zeros_like(keys)
-        to_bias = None if bias is None else torch.zeros_like(bias)
+        wide = torch.promote_types(keys.dtype, torch.float32)  # sums over blocks
+        to_hidden, to_keys = torch.empty_like(hidden), torch.zeros_like(keys, dtype=wide)
+        to_bias = None if bias is None else torch.zeros_like(bias, dtype=wide)
         block = max(1, CELLS // len(keys))
         for start in range(0, len(hidden), block):
             rows, of = hidden[start : start + block], targets[start : start + block, None]
@@ -138,11 +139,12 @@ class _AllItems(torch.autograd.Function):
             if wanted:
                 share = scores.sub_(norm).exp_()
                 share.scatter_add_(1, of, torch.full_like(of, -1, dtype=share.dtype))
-                to_hidden[start : start + block] = share @ keys
-                to_keys += share.T @ rows
                 if to_bias is not None:
                     to_bias += share.sum(0)
-        ctx.save_for_backward(to_hidden, to_keys, to_bias)
+                share = share.to(keys.dtype)
+                to_hidden[start : start + block] = share @ keys
+                to_keys += share.T @ rows
+        ctx.save_for_backward(to_hidden, to_keys.to(keys.dtype), None if to_bias is None else to_bias.to(keys.dtype))
         ctx.count = len(hidden)
         return (total / len(hidden)).to(torch.promote_types(hidden.dtype, torch.float32))
 

@@ -105,6 +105,7 @@ class Lists(NamedTuple):
     cases: Tensor  # (B,) int64 place of the list in the data
     negatives: Tensor | None = None  # (B, T, C) int64 sampled for each position in training; None: all items compete
     candidates: Tensor | None = None  # (B, 99) sampled negatives of the next item in evaluation; None: not asked for
+    seen: tuple[Tensor, Tensor] | None = None  # (list in the batch, item) of whole histories before it, in evaluation
 
     @property
     def lengths(self) -> Tensor:

@@ -47,7 +47,7 @@ def lists(items: list[list[int]], width: int | None = None, negatives: Tensor | 
     """Return a batch of lists, padded to the longest or to a width."""
     width = width or max(len(one) for one in items)
     padded = torch.tensor([one + [-1] * (width - len(one)) for one in items])
-    return Lists(padded, (padded >= 0).sum(1), torch.arange(len(items)), negatives)
+    return Lists(padded, (padded >= 0).sum(1) // 2, torch.arange(len(items)), negatives)
 
 
 class World:

@@ -48,3 +48,17 @@ def test_under_autocast_the_loss_stays_wide() -> None:
     loss.backward()
     assert hidden.grad is not None
     assert hidden.grad.dtype == torch.float32
+
+
+def test_in_true_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CELLS", 20)
+    draw = torch.Generator().manual_seed(0)
+    wide = [torch.randn(*shape, generator=draw, requires_grad=True) for shape in ((12, 4), (7, 4), (7,))]
+    half = [tensor.detach().bfloat16().requires_grad_() for tensor in wide]
+    targets = torch.arange(12) % 7
+    found = []
+    for hidden, keys, bias in (wide, half):
+        loss = losses.all_items(hidden, keys, bias, targets)
+        found.append((loss, *torch.autograd.grad(loss, (hidden, keys, bias))))
+    for one, other in zip(*found):
+        assert torch.allclose(one, other.float(), rtol=0.05, atol=0.01)

@@ -12,6 +12,8 @@ from lightning_vq.backbones.sequences import check_share, check_sizes
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import rows_of
 
+CELLS = 1 << 25  # weights that are held whole, with 12 bytes each for the backward pass
+
 
 def check_attention(dim: int, layers: int, heads: int, dropout: float) -> None:
     """Refuse what no attention can have.
@@ -44,7 +46,8 @@ def attend(
         causal: query number n sees the first n + 1 keys; not with `there`.
         drop: share of the weights to be dropped.
     """
-    if drop and queries.device.type == "cpu":  # torch's dropout takes half as long again as all the rest
+    cells = queries.shape[:3].numel() * keys.shape[2]
+    if drop and queries.device.type == "cpu" and cells <= CELLS:  # torch's dropout takes half as long as all the rest
         scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
         size = scores.shape[2:]
         seen = torch.ones(size, dtype=torch.bool).tril() if causal else None if there is None else there[:, None, None]

@@ -14,7 +14,8 @@ from lightning_vq.data.loaders import TrainLoader, whole_batches
 from lightning_vq.data.negatives import generator
 from lightning_vq.types import Block, Lists
 
-WINDOW = 64  # global batches within which lists are sorted by length: enough for little padding, and still by chance
+WINDOW = 64  # global batches within which lists are sorted by length
+SPREAD = 0.2  # share of a list's length that chance adds or takes where it is sorted
 NEGATIVE_DRAW = 5  # purpose of the generator
 
 
@@ -39,9 +40,9 @@ class Stretches(NamedTuple):
 class ListLoader(TrainLoader):
     """Training lists in an order drawn anew each epoch.
 
-    All are shuffled, sorted by length within windows, cut into global batches, and those shuffled. Every rank draws the
-    same and takes each world-th list of a global batch, so that one process at batch 2 * B and two at batch B see the
-    same lists and negatives; shares differ by at most one list.
+    All are shuffled, sorted by about their length within windows, cut into global batches, and those shuffled. Every
+    rank draws the same and takes each world-th list of a global batch, so that one process at batch 2 * B and two at
+    batch B see the same lists and negatives; shares differ by at most one list.
 
     Args:
         stretches: what is trained on (M).
@@ -75,8 +76,13 @@ class ListLoader(TrainLoader):
         size, lengths = self.batch_size * self.world, self.stretches.lengths
         order = torch.randperm(len(lengths), generator=generator)[: self.batches * size]
         window = torch.arange(len(order)) // (WINDOW * size)
-        order = order[torch.argsort(window * (int(lengths.max()) + 1) + lengths[order], stable=True)]
-        whole, places = order.split(size), torch.randperm(self.batches, generator=generator).tolist()
+        # About by length: by length alone an epoch of few batches would have the same ones every time.
+        about = lengths[order] * (1 + SPREAD * (2 * torch.rand(len(order), generator=generator) - 1))
+        order = order[torch.argsort(window * 2 * int(lengths.max()) + about, stable=True)]
+        sizes, places = [size] * self.batches, torch.randperm(self.batches, generator=generator).tolist()
+        if sizes:
+            sizes[places[0]] -= self.batches * size - len(order)  # the one that is not full is any
+        whole = order.split(sizes)
         return lambda at: self._block(whole[places[at]], at)
 
     def _block(self, rows: Tensor, at: int) -> Block:

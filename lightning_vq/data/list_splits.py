@@ -54,6 +54,21 @@ def leave_one_out(raw: RawLists, most: int | None) -> dict[int, Stretches]:
     return parts
 
 
+def before(stretches: Stretches, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all that stands in histories before the last item of some stretches (B,): stretch of them, and item.
+
+    Args:
+        stretches: of the histories, each the last items that are shown.
+        rows: which.
+        starts: (L + 1,) where histories begin.
+    """
+    begins = starts[stretches.cases[rows]]
+    counts = stretches.begins[rows] + stretches.lengths[rows] - 1 - begins
+    shift = begins - (counts.cumsum(0) - counts)
+    at = shift.repeat_interleave(counts) + torch.arange(int(counts.sum()))
+    return torch.arange(len(rows)).repeat_interleave(counts), stretches.items[at]
+
+
 def occurrences(stretches: Stretches, items: int) -> Tensor:
     """Return how often each item (N,) stands in stretches."""
     lengths = stretches.lengths

@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.evaluation import EVAL_DRAW
 from lightning_vq.data.list_loader import ListLoader
-from lightning_vq.data.list_splits import halves, leave_one_out, occurrences
+from lightning_vq.data.list_splits import before, halves, leave_one_out, occurrences
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.data.negatives import KnownPairs, generator
 from lightning_vq.data.splits import DEV, TEST, TRAIN
@@ -31,6 +31,7 @@ from lightning_vq.types import CATEGORY, Facts, Lists
 from lightning_vq.vocabulary import Vocabulary
 
 Protocol = Literal["halves", "next"]
+LONGEST = 200  # items of a history that are shown, as SASRec on ml-1m: attention's memory grows with their square
 LEAST: dict[Protocol, int] = {"halves": 2, "next": 3}  # items of a list that can be trained on and tested
 
 
@@ -49,7 +50,8 @@ class ListData(RecommenderData):
         min_length: drop lists of fewer items; None: as the papers do with a named source of lists, else what the
             protocol needs.
         max_length: of "halves" keep the first items of longer lists; of "next" the last items of a history, before the
-            item to be predicted, that a batch shows. None: as the papers do with a named source of lists, else all.
+            item to be predicted, that a batch shows. None: as the papers do with a named source of lists, else all of
+            a list and 200 of a history.
         min_item: drop items that occur less often; items and lists are dropped until nothing changes. None: as the
             papers do with a named source of lists, else 1.
         ratio: of "halves", shares of train, dev and test.
@@ -83,7 +85,8 @@ class ListData(RecommenderData):
         planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
     ) -> None:
         super().__init__()
-        papers = LISTS[source].kept if source in LISTS else Range(1, LEAST[protocol], None)
+        longest = LONGEST if protocol == "next" else None
+        papers = LISTS[source].kept if source in LISTS else Range(1, LEAST[protocol], longest)
         min_length = papers.min_length if min_length is None else min_length
         max_length = papers.max_length if max_length is None else max_length
         min_item = papers.min_item if min_item is None else min_item
@@ -143,7 +146,10 @@ class ListData(RecommenderData):
             raise UserError(f"{raw.where}: no list has 4 items, of which two would be left to train on")
         if self.protocol == "next" and self.eval_negatives:
             owners = torch.arange(len(raw.list_ids)).repeat_interleave(torch.from_numpy(raw.lengths))
-            self.known = KnownPairs(owners, torch.from_numpy(raw.items), len(raw.item_ids), raw.where, raw.list_ids)
+            try:
+                self.known = KnownPairs(owners, torch.from_numpy(raw.items), len(raw.item_ids), raw.where, raw.list_ids)
+            except UserError as error:
+                raise UserError(f"{error}; or data.init_args.eval_negatives=0 (a list is a user here)") from None
         self.counts = occurrences(self.parts[TRAIN], len(raw.item_ids))
         self.categories, self.categories_of = category_rows(raw.item_metadata)
         self.raw = raw  # last: where this is set, all of the above stands
@@ -209,13 +215,18 @@ class ListData(RecommenderData):
 
     def _held_out(self, part: int) -> EvalLoader[Lists]:
         """Return the lists of dev or test with their targets, the shortest first, so that little is padded."""
-        stretches, candidates = self.parts[part], self.candidates(part)
+        stretches, candidates, next_item = self.parts[part], self.candidates(part), self.protocol == "next"
+        starts = torch.from_numpy(self._ready().starts)
 
         def make(rows: Tensor) -> Lists:
             batch = stretches.batch(rows)
-            return batch if candidates is None else batch._replace(candidates=candidates[batch.cases].long())
+            if candidates is not None:
+                batch = batch._replace(candidates=candidates[batch.cases].long())
+            return batch._replace(seen=before(stretches, rows, starts)) if next_item else batch
 
         rank, world = self.rank()
+        if len(stretches.lengths) < world:
+            raise UserError(f"{self._ready().where}: {len(stretches.lengths)} held-out lists for {world} ranks")
         order = torch.argsort(stretches.lengths, stable=True)
         return EvalLoader(order[rank::world], self.eval_batch_size, make, 0, 1)
 

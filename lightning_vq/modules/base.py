@@ -266,6 +266,8 @@ class Recommender(Family):
             if name not in self.specs:
                 raise UserError(f"the checkpoint quantizes the table {name!r}, which the backbone does not have")
             self.attach(name, spec, start=False)
+        if set(self.classifiers) - set(saved.get("classifiers", [])):
+            raise UserError("the checkpoint has no tree classifier, which quantization.omega_c asks for")
         for name in saved.get("classifiers", []):
             self.classify(name)
         self._random_state = saved["random_state"]

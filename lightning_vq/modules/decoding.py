@@ -64,8 +64,19 @@ def next_hidden(backbone: ListBackbone, look: Lookup, inputs: Tensor) -> Tensor:
     return backbone.begin(look, inputs)[0]
 
 
-def _best(hidden: Tensor, keys: Tensor, bias: Tensor | None, depth: int) -> Tensor:
-    scores = all_scores(Output(hidden, keys, bias))
+def whole_scores(hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+    """Return scores (B, N) in single precision under autocast too: in half of it, items tie by the dozen.
+
+    Raises:
+        UserError: they are no numbers.
+    """
+    with torch.autocast(hidden.device.type, enabled=False):
+        scores = all_scores(Output(hidden.float(), keys.float(), None if bias is None else bias.float()))
     if not torch.isfinite(scores.sum()):
         raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
-    return scores.topk(min(depth, scores.shape[1]), dim=1).indices
+    return scores
+
+
+def _best(hidden: Tensor, keys: Tensor, bias: Tensor | None, depth: int) -> Tensor:
+    """Return the best items (B, K); of equal ones the one that torch has first."""
+    return whole_scores(hidden, keys, bias).topk(min(depth, len(keys)), dim=1).indices

@@ -26,6 +26,9 @@ def refuse_others(ours: Facts, theirs: Facts, vocabs: Sequence[str]) -> None:
     changed = [vocab for vocab in vocabs if ours.ids.get(vocab) != theirs.ids.get(vocab)]
     if changed:
         raise UserError(f"model and data number their {changed} differently: {CHANGED}")
+    if ours.length != theirs.length:
+        told = f"the model was made for lists of up to {ours.length} items, the data has some of {theirs.length}"
+        raise UserError(f"{told}: see data.init_args.max_length, or train anew")
     for what in ("fields", "sequences", "numbers", "moments"):
         before, now = getattr(ours, what), getattr(theirs, what)
         if _plain(before) != _plain(now):

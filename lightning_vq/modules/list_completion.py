@@ -22,7 +22,7 @@ from lightning_vq.list_metrics import Completed, CompletionMetric, Completions, 
 from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad, user_metrics
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
-from lightning_vq.modules.decoding import choices, given, next_hidden
+from lightning_vq.modules.decoding import choices, given, next_hidden, whole_scores
 from lightning_vq.types import Block, Lists, Output
 
 LIST, FULL = "list", "full"  # protocols
@@ -133,13 +133,14 @@ class ListCompletion(Recommender):
             self.completed.update(batch.cases, self._candidates(inputs, (targets >= 0).sum(1), max(self.ks)), targets)
             return
         held = targets[:, 0]
-        scores, hidden = self._scores(inputs, but=held)
+        scores, hidden = self._scores(inputs, batch.seen, but=held)
         ranks = {FULL: rank_of(scores, held)}
         if batch.candidates is not None:
             assert self.look is not None
             assert isinstance(self.backbone, ListBackbone)
             keys = self.backbone.keys(self.look, torch.cat([targets[:, :1], batch.candidates], 1))
-            scores = losses.candidate_scores(Output(hidden, *keys))
+            with torch.autocast(hidden.device.type, enabled=False):
+                scores = losses.candidate_scores(Output(hidden.float(), *(k if k is None else k.float() for k in keys)))
             ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(scores)
         for protocol, found in ranks.items():
             self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.cases, batch.cases, found)
@@ -150,22 +151,21 @@ class ListCompletion(Recommender):
         assert isinstance(self.backbone, ListBackbone)
         return depth_by_depth(choices(self.backbone, self.look, inputs, counts, size), counts, size)
 
-    def _scores(self, inputs: Tensor, but: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _scores(
+        self, inputs: Tensor, seen: tuple[Tensor, Tensor] | None, but: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return scores (B, N) of the next item, and what they were made of (B, D).
 
-        -inf stands for items of the history, but the one (B,) that is held out.
+        -inf stands for items of the history, shown or not, but the one (B,) that is held out.
         """
         assert self.look is not None
         assert isinstance(self.backbone, ListBackbone)
         keys = self.backbone.keys(self.look)  # of all items, before any vector that comes in
         hidden = next_hidden(self.backbone, self.look, inputs)
-        scores = losses.all_scores(Output(hidden, *keys))
-        if not torch.isfinite(scores.sum()):
-            raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
-        if not self.seen:
+        scores = whole_scores(hidden, *keys)
+        if not self.seen and seen is not None:
             kept = None if but is None else scores.gather(1, but[:, None])
-            lists, columns = (inputs >= 0).nonzero().unbind(1)
-            scores[lists, inputs[lists, columns]] = -torch.inf
+            scores[seen] = -torch.inf
             if but is not None:
                 scores.scatter_(1, but[:, None], kept)  # type: ignore[arg-type]
         return scores, hidden
@@ -177,6 +177,8 @@ class ListCompletion(Recommender):
             counts = {f"n@{k}": (lengths >= k).sum().float() for k in self.ks}
             values = self.values(LIST)
             told = {name: value.nanmean() for name, value in values.items()} | counts
+            if stage == "test":  # what no list has is not told; in validation it could be asked to choose an epoch
+                told = {name: value for name, value in told.items() if not value.isnan()}
             self.log_dict({f"{stage}/{name}/{LIST}": value for name, value in told.items()})
             return
         self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
@@ -220,7 +222,7 @@ class ListCompletion(Recommender):
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
             return batch.cases, self._candidates(inputs, (targets >= 0).sum(1), self.top_k)
-        scores, _ = self._scores(inputs)
+        scores, _ = self._scores(inputs, batch.seen)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1)
 

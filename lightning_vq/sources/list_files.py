@@ -28,20 +28,24 @@ def read_lists(path: Path, columns: Mapping[str, str] | None = None) -> RawLists
 
     Args:
         path: CSV, TSV or Parquet with a header.
-        columns: {role: name in the file} for roles list, position, item; a role that is not given is looked for
-            under its own name and then that of OF_LOGS. Entries are ordered by position, ties by row; lists without
-            positions are as their rows are, but not histories.
+        columns: {role: name in the file} for roles list (or user), position (or timestamp), item; a role that is not
+            given is looked for under its own name and then that of OF_LOGS. Entries are ordered by position, ties by
+            row; lists without positions are as their rows are, but not histories.
 
     Raises:
         UserError: a column that is not there, a missing id, a position that is no number.
     """
     given = dict(columns or {})
+    for role, log in (("list", "user"), ("position", "timestamp")):  # histories by the roles of other families
+        if log in given and role not in given:
+            given[role] = given.pop(log)
+    of_log = "user" in (columns or {})
     names = {given.get(role, role) for role in ("list", "item")} | {"user"}
     table = read_table(path, sorted(names))
     for role, name in OF_LOGS.items():
         if role not in given and role not in table.column_names and name in table.column_names:
             given[role] = name
-    required = ROLES if given.get("list") == "user" else ("list", "item")
+    required = ROLES if of_log or given.get("list") == "user" else ("list", "item")
     first = 1 if path.suffix == ".parquet" else 2  # row numbers are line numbers in a CSV with a header
     rows = pa.array(np.arange(first, first + len(table)))
     known = columns_by_role(path, table, given, ROLES, required).append_column("row", rows)

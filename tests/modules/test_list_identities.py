@@ -126,3 +126,32 @@ def test_tree_classification_is_of_models_of_lists() -> None:
 def test_other_quantizers_go_on_lists() -> None:
     module, _ = trained(made(KINDS[0]), {"item": partial(DPQ, subspaces=4, centroids=8)}, omega_c=1.0)
     assert [head.out_features for head in module.classifiers["item"].heads] == [8] * 4
+
+
+def test_a_whole_history_is_left_out_whatever_is_shown_of_it() -> None:
+    module, _ = trained(made(KINDS[0]), {}, lists(protocol="next", max_length=2))
+    held = lists(protocol="next", max_length=2)
+    held.setup()
+    assert held.raw is not None
+    module.eval()
+    module.look = module.lookup()
+    for batch in held.test_dataloader():
+        inputs, targets = given(batch.items, batch.known)
+        scores, _ = module._scores(inputs, batch.seen, but=targets[:, 0])
+        for case, row, target in zip(batch.cases.tolist(), scores, targets[:, 0].tolist()):
+            history = set(held.raw.items[held.raw.starts[case] : held.raw.starts[case + 1] - 1].tolist())
+            assert set(torch.isinf(row).nonzero()[:, 0].tolist()) == history - {target}
+
+
+def test_checkpoints_of_other_lengths_or_without_classifiers_are_refused(tmp_path: Path) -> None:
+    _, trainer = trained(made(KINDS[0]), TREE, lists(protocol="next", max_length=4))
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    longer = trained(made(KINDS[0]), TREE, lists(protocol="next", max_length=6))[0]
+    saved = torch.load(tmp_path / "one.ckpt", weights_only=True)
+    with pytest.raises(
+        UserError, match=r"lists of up to 5 items, the data has some of 7: see data\.init_args\.max_length"
+    ):
+        longer.on_load_checkpoint(saved)
+    classed = trained(made(KINDS[0]), TREE, lists(protocol="next", max_length=4), omega_c=1.0)[0]
+    with pytest.raises(UserError, match=r"no tree classifier, which quantization\.omega_c asks for"):
+        classed.on_load_checkpoint(saved)

@@ -53,7 +53,7 @@ def test_two_ranks_measure_what_one_does(learned: tuple[ListCompletion, Path], p
         held = lists(protocol=protocol, planted=learned[0].trainer.datamodule.planted, eval_batch_size=7)
         found += quiet(**ranks).test(module, datamodule=held, verbose=False)
     assert found[0] == pytest.approx(found[1], abs=1e-6, nan_ok=True)
-    assert len(found[0]) == (6 if protocol == "halves" else 8)
+    assert len(found[0]) == (4 if protocol == "halves" else 8)  # no list of them has ten to come
 
 
 def test_two_ranks_train(tmp_path: Path) -> None:

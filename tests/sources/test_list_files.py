@@ -103,8 +103,17 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
         "no column 'positon' for the position; did you mean 'position'? (--data.init_args.columns.position=NAME)"
         in message
     )
-    with pytest.raises(UserError, match="columns: there is no role 'user'; choose from item, list, position"):
-        read_lists(path, {"user": "list"})
+    with pytest.raises(UserError, match="columns: there is no role 'users'; choose from item, list, position"):
+        read_lists(path, {"users": "list"})
+
+
+def test_histories_by_the_roles_of_other_families(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("u,i,t\na,x,2\na,y,1\nb,x,1\nb,z,2\n")
+    raw = read_lists(path, {"user": "u", "timestamp": "t", "item": "i"})
+    assert raw.item_ids.take(pa.array(raw.items)).to_pylist() == ["y", "x", "x", "z"]
+    with pytest.raises(UserError, match="position"):
+        read_lists(path, {"user": "u", "item": "i"})
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

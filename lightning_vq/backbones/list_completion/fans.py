@@ -2,10 +2,10 @@
 
 Liu et al., "FANS: Fast Non-Autoregressive Sequence Generation for Item List Continuation", WWW 2023, without clusters
 as in CAGE (section 5.1.3), so with a plain classifier. BERT's encoder and head (see encoder.py) on vectors of items,
-positions and of the two parts of a list. In training the first floor(L / 2) items are given, and of the n others the
-last floor(rho n) are masked and learned while the earlier ones are shown, rho = (floor(progress T) + 1) / T growing in
-T steps; in evaluation all n are masked. As in the authors' code some given items are hidden too in training and learned
-with the others (`known_probability`; four of five as <MASK>, see `clozed`).
+positions and of the two parts of a list. In training what the data says is known is given (half of a list), and of the
+n others the last floor(rho n) are masked and learned while the earlier ones are shown, in T steps of the training:
+rho = (floor(progress T) + 1) / T. In evaluation all n are masked. As in the authors' code some given items are hidden
+too in training and learned with the others (`known_probability`; four of five as <MASK>, see `clozed`).
 
 Departures: one at least is masked; no [CLS] and [SEP], and one <MASK> for both parts, whose vectors tell them apart;
 the loss is a mean over all that is learned, where the authors add the means of given and masked items.
@@ -67,7 +67,7 @@ class FANS(Parallel):
     def learned(self, look: Lookup, batch: Lists) -> tuple[Tensor, Tensor]:
         items, lengths = batch.items, batch.lengths
         numbers = torch.arange(items.shape[1], device=items.device)
-        known = lengths // 2
+        known = batch.known
         masked = (items >= 0) & (numbers >= (lengths - self.masked(lengths - known))[:, None])
         shown, chosen = items.masked_fill(masked, self.items), masked
         if self.training and self.known_probability:

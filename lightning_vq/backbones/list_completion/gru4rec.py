@@ -4,7 +4,8 @@ Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", I
 layer's output as in the authors' code.
 
 Departures: items come in as vectors of a table, not one-hot; lists are learned whole, every position at once, and not
-in session-parallel mini-batches; no activation on the output; the paper's losses (BPR, TOP1) are the module's matter.
+in session-parallel mini-batches; no activation on the output; not the paper's losses
+(BPR is the module's `sampled_softmax` with one negative, TOP1 is not there).
 Layers of another width than the vectors' are followed by a linear one back to it.
 Shapes: B batch, T items of a list, D dim, W width of a layer.
 """
