@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from lightning_vq.collected import Collected
 
 
 def auc(scores: Tensor, labels: Tensor) -> Tensor:
@@ -119,35 +119,11 @@ class Scores(NamedTuple):
     groups: Tensor  # (E,) -1 for a row of none
 
 
-class Scored(Metric):
-    """Collects the logit of each row over all processes; a row that is seen twice counts once."""
+class Scored(Collected):
+    """Collects the logit of each row."""
 
-    full_state_update = False
-    cases: list[Tensor]
-    logits: list[Tensor]
-    labels: list[Tensor]
-    groups: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("cases", "logits", "labels", "groups"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+    kind = Scores
 
     def update(self, cases: Tensor, logits: Tensor, labels: Tensor, groups: Tensor) -> None:
         """Take rows (B,)."""
-        self.cases.append(cases)
-        self.logits.append(logits.float())
-        self.labels.append(labels)
-        self.groups.append(groups)
-
-    def compute(self) -> Scores:
-        """Return the rows of all processes."""
-        cases, logits, labels, groups = (
-            dim_zero_cat(column) for column in (self.cases, self.logits, self.labels, self.groups)
-        )
-        order = torch.argsort(cases, stable=True)
-        cases = cases[order]
-        first = torch.ones_like(cases, dtype=torch.bool)
-        first[1:] = cases[1:] != cases[:-1]
-        order = order[first]
-        return Scores(cases[first], logits[order], labels[order], groups[order])
+        self.take(cases, logits.float(), labels, groups)

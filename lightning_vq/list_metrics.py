@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from lightning_vq.collected import Collected
 
 CompletionMetric = Literal["hr", "ndcg"]
 
@@ -73,32 +73,11 @@ class Completions(NamedTuple):
         return {f"{name}@{k}": completion_metric(name, self.hit, self.lengths, k) for name in names for k in ks}
 
 
-class Completed(Metric):
-    """Collects the candidates of each list over all processes; a list that is seen twice counts once."""
+class Completed(Collected):
+    """Collects the candidates of each list."""
 
-    full_state_update = False
-    cases: list[Tensor]
-    candidates: list[Tensor]
-    hit: list[Tensor]
-    lengths: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in Completions._fields:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+    kind = Completions
 
     def update(self, cases: Tensor, candidates: Tensor, targets: Tensor) -> None:
         """Take lists (B,), what was told of them (B, C), and what came (B, T)."""
-        self.cases.append(cases)
-        self.candidates.append(candidates)
-        self.hit.append(hits(candidates, targets))
-        self.lengths.append((targets >= 0).sum(1))
-
-    def compute(self) -> Completions:
-        """Return the lists of all processes."""
-        columns = [dim_zero_cat(getattr(self, name)) for name in Completions._fields]
-        order = torch.argsort(columns[0], stable=True)
-        cases = columns[0][order]
-        first = torch.ones_like(cases, dtype=torch.bool)
-        first[1:] = cases[1:] != cases[:-1]
-        return Completions(*(column[order[first]] for column in columns))
+        self.take(cases, candidates, hits(candidates, targets), (targets >= 0).sum(1))

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
+from lightning_vq.collected import Collected
 from lightning_vq.errors import UserError
 
 MetricName = Literal["hr", "recall", "ndcg", "mrr", "map"]
@@ -96,32 +96,22 @@ def list_metric(name: MetricName, of: Ranked, k: int) -> Tensor:
     return total
 
 
-class Ranks(Metric):
-    """Collects the rank of each held-out interaction over all processes; one that is seen twice counts once."""
+class CaseRanks(NamedTuple):
+    """Ranks of held-out interactions, each once."""
 
-    full_state_update = False
-    cases: list[Tensor]
-    users: list[Tensor]
-    ranks: list[Tensor]
+    cases: Tensor  # (P,) rising
+    users: Tensor  # (P,)
+    ranks: Tensor  # (P,)
 
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("cases", "users", "ranks"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+class Ranks(Collected):
+    """Collects the rank of each held-out interaction."""
+
+    kind = CaseRanks
 
     def update(self, cases: Tensor, users: Tensor, ranks: Tensor) -> None:
-        self.cases.append(cases)
-        self.users.append(users)
-        self.ranks.append(ranks)
-
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the cases (P,) in rising order, their users (P,) and their ranks (P,)."""
-        cases, users, ranks = (dim_zero_cat(state) for state in (self.cases, self.users, self.ranks))
-        order = torch.argsort(cases, stable=True)
-        first = torch.ones_like(cases, dtype=torch.bool)
-        first[1:] = cases[order][1:] != cases[order][:-1]
-        order = order[first]
-        return cases[order], users[order], ranks[order]
+        """Take held-out interactions (P,)."""
+        self.take(cases, users, ranks)
 
 
 def user_metrics(

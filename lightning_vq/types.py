@@ -101,7 +101,7 @@ class Lists(NamedTuple):
     """Lists of items, or histories: the first ones are given, the others are to be predicted."""
 
     items: Tensor  # (B, T) int64, -1 after the last
-    known: Tensor  # (B,) int64 how many of them are given in evaluation; in training backbones choose their own
+    known: Tensor  # (B,) int64 how many of them are given; models that learn all positions of a list do not ask
     cases: Tensor  # (B,) int64 place of the list in the data
     negatives: Tensor | None = None  # (B, T, C) int64 sampled for each position in training; None: all items compete
     candidates: Tensor | None = None  # (B, 99) sampled negatives of the next item in evaluation; None: not asked for

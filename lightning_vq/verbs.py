@@ -21,7 +21,7 @@ from lightning_vq.figures import draw, draw_calibration
 from lightning_vq.modules.base import Recommender
 from lightning_vq.report import show
 from lightning_vq.run_config import to_keep
-from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, read_json, write_json
+from lightning_vq.runs import QUIET, TRIAL, read_json, write_json
 from lightning_vq.trainer import Trainer
 
 
@@ -108,7 +108,6 @@ class Verbs(LightningCLI):
         began = time.perf_counter()
         test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
         seconds = time.perf_counter() - began
-        os.environ.pop(HANDED_DOWN, None)
         if self.trainer.is_global_zero:
             self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), seconds)
         return folder

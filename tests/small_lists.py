@@ -1,6 +1,7 @@
 """Small planted lists and short runs, for tests that train."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, seed_everything
@@ -53,3 +54,13 @@ def trained(
     )
     trainer.fit(module, datamodule=held or lists(), ckpt_path=ckpt_path)
     return module, trainer
+
+
+def listed(folder: Path, lists: list[str], **options: Any) -> ListData:
+    """Return the data of lists of one-letter items, named 1, 2, ..."""
+    rows = [f"{name},{place},{item}" for name, one in enumerate(lists, 1) for place, item in enumerate(one)]
+    (folder / "mine.csv").write_text("\n".join(["list,position,item", *rows]) + "\n")
+    data = ListData(str(folder / "mine.csv"), **options)
+    data.prepare_data()
+    data.setup()
+    return data

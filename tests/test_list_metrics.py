@@ -67,3 +67,11 @@ def test_lists_are_counted_once_in_the_order_of_the_data() -> None:
     assert found.candidates[:, 0].tolist() == [0, 1, 2]
     assert found.hit.tolist() == [[True, False]] * 3
     assert found.metrics(("hr",), (1,))["hr@1"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_single_list_is_a_list() -> None:
+    metric = Completed()
+    metric.update(torch.tensor([4]), torch.tensor([[7, 9]]), torch.tensor([[9, 1]]))
+    found = metric.whole()
+    assert found.cases.tolist() == [4]
+    assert found.metrics(("hr",), (2,))["hr@2"].tolist() == [1.0]

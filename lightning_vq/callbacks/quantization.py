@@ -47,8 +47,8 @@ class QuantizationCallback(Callback):
         warmup_epochs: int = 1,
         restart_dead_codes: bool = False,
     ) -> None:
-        self.quantizers, self.omega_q, self.beta = dict(quantizers or {}), omega_q, beta
-        self.omega_c = omega_c
+        self.quantizers = dict(quantizers or {})
+        self.omega_q, self.beta, self.omega_c = omega_q, beta, omega_c
         self.warmup_epochs, self.restart_dead_codes = warmup_epochs, restart_dead_codes
         weights = {"omega_q": omega_q, "beta": beta or 0.0, "omega_c": omega_c, "warmup_epochs": warmup_epochs}
         for key, value in weights.items():
@@ -175,9 +175,8 @@ class QuantizationCallback(Callback):
                 for term, value in (("quantization", codebook), ("commitment", beta * commitment)):
                     share = self.omega_q / len(names) * value
                     terms[term] = terms[term] + share if term in terms else share
-        for name, classifier in module.classifiers.items():
-            terms["classification"] = self.omega_c * _classified(module, look, output, name, classifier)
-        return terms
+        told = [_classified(module, look, output, name, one) for name, one in module.classifiers.items()]
+        return terms | ({"classification": self.omega_c * torch.stack(told).sum()} if told else {})
 
 
 def _classified(module: Recommender, look: Lookup, output: Output, name: str, classifier: nn.Module) -> Tensor:

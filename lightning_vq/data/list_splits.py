@@ -64,14 +64,15 @@ def before(stretches: Stretches, rows: Tensor, starts: Tensor) -> tuple[Tensor, 
     """
     begins = starts[stretches.cases[rows]]
     counts = stretches.begins[rows] + stretches.lengths[rows] - 1 - begins
-    shift = begins - (counts.cumsum(0) - counts)
-    at = shift.repeat_interleave(counts) + torch.arange(int(counts.sum()))
-    return torch.arange(len(rows)).repeat_interleave(counts), stretches.items[at]
+    return torch.arange(len(rows)).repeat_interleave(counts), stretches.items[_entries(begins, counts)]
 
 
 def occurrences(stretches: Stretches, items: int) -> Tensor:
     """Return how often each item (N,) stands in stretches."""
-    lengths = stretches.lengths
-    shift = stretches.begins - (lengths.cumsum(0) - lengths)
-    at = shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
-    return torch.bincount(stretches.items[at], minlength=items)
+    return torch.bincount(stretches.items[_entries(stretches.begins, stretches.lengths)], minlength=items)
+
+
+def _entries(begins: Tensor, lengths: Tensor) -> Tensor:
+    """Return the places of all entries of stretches that begin at (M,) and are of lengths (M,), one after the other."""
+    shift = begins - (lengths.cumsum(0) - lengths)
+    return shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))

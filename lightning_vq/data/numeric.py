@@ -34,11 +34,11 @@ class _Trained:
         """Return mean and deviation; 0 and 1 of no values, 1 for the deviation of equal ones."""
         if not self.count:
             return 0.0, 1.0
-        mean = sum(float(some.sum()) for some in self.parts()) / self.count
+        ends = [(some.sum(), some.min(), some.max()) for some in self.parts() if len(some)]  # a few numbers a part
+        sums, least, most = zip(*ends)
+        mean = float(sum(sums)) / self.count
         squares = sum(float(((some - mean) ** 2).sum()) for some in self.parts())
-        filled = [some for some in self.parts() if len(some)]
-        equal = min(some.min() for some in filled) == max(some.max() for some in filled)
-        return mean, 1.0 if equal else (squares / self.count) ** 0.5  # rounding is no deviation
+        return mean, (squares / self.count) ** 0.5 if min(least) < max(most) else 1.0  # rounding is no deviation
 
     def edges(self, buckets: int) -> Array:
         """Return what divides the values into so many buckets of as many, or fewer where values are equal."""

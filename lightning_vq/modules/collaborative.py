@@ -222,7 +222,7 @@ class CollaborativeFiltering(Recommender):
         }
 
     def finish(self, stage: str) -> None:
-        self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
+        self.results = {protocol: metric.whole() for protocol, metric in self.ranks.items()}
         for protocol in self.results:
             values = self.user_values(protocol)
             self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})

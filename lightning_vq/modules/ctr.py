@@ -109,8 +109,7 @@ class ClickThroughRate(Recommender):
         return logits
 
     def finish(self, stage: str) -> None:
-        # torchmetrics makes a scalar of what has one element.
-        self.results = Scores(*map(torch.atleast_1d, self.scores.compute()))
+        self.results = self.scores.whole()
         _, logits, labels, _ = self.results
         self.calibration = calibration(logits, labels, self.bins)
         found = {"auc": auc(logits, labels), "logloss": log_loss(logits, labels), "ece": self.calibration.error()}

@@ -172,7 +172,7 @@ class ListCompletion(Recommender):
 
     def finish(self, stage: str) -> None:
         if self.protocol == "halves":
-            self.completions = self.completed.compute()
+            self.completions = self.completed.whole()
             lengths = self.completions.lengths
             counts = {f"n@{k}": (lengths >= k).sum().float() for k in self.ks}
             values = self.values(LIST)
@@ -181,7 +181,7 @@ class ListCompletion(Recommender):
                 told = {name: value for name, value in told.items() if not value.isnan()}
             self.log_dict({f"{stage}/{name}/{LIST}": value for name, value in told.items()})
             return
-        self.results = {protocol: metric.compute() for protocol, metric in self.ranks.items()}
+        self.results = {protocol: metric.whole() for protocol, metric in self.ranks.items()}
         for protocol in self.results:
             values = self.values(protocol)
             self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})
