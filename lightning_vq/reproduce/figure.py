@@ -27,6 +27,7 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
         axes.set_title(column, fontsize=10)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=5)  # labels of five digits side by side
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     panels[0].errorbar([], [], xerr=[], fmt="o", color="C0", label="obtained: mean ± standard deviation over seeds")
