@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.lookup import Lookup
 from lightning_vq.types import Facts, Lists, Output, TableSpec
@@ -32,6 +33,7 @@ class ListBackbone(Backbone):
     needs: ClassVar[frozenset[str]] = frozenset({"lists"})
     length: int  # items of the longest list, from `prepare` on
     progress: float = 0.0  # share of the training's epochs that is behind, for what grows harder with it
+    whole: bool = False  # it learns by the softmax over all items alone
 
     def __init__(self, dim: int, tied: bool, tokens: int = 0) -> None:
         super().__init__()
@@ -57,6 +59,17 @@ class ListBackbone(Backbone):
             return (look.all("item") if ids is None else look("item", ids)), None
         vectors, bias = (look.all(n) if ids is None else look(n, ids) for n in (OUTPUT, BIAS))
         return vectors, bias.squeeze(-1)
+
+    def scores(self, hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+        """Return scores (M, N) of all items by hidden vectors (M, D), and what `keys` returns of all items."""
+        return losses.all_scores(Output(hidden, keys, bias))
+
+    def softmax(self, output: Output) -> Tensor:
+        """Return the softmax loss over all items, a mean over predicted positions."""
+        assert output.hidden is not None
+        assert output.keys is not None
+        assert output.targets is not None
+        return losses.all_items(output.hidden, output.keys, output.bias, output.targets)
 
     def forward(self, look: Lookup, batch: Lists) -> Output:
         """Return what every position that is trained predicts, its target, and what that competes with."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_vq.data.loaders import TrainLoader, whole_batches
-from lightning_vq.data.negatives import generator
+from lightning_vq.data.negatives import KnownPairs, generator
 from lightning_vq.types import Block, Lists
 
 WINDOW = 64  # global batches within which lists are sorted by length
@@ -47,8 +47,8 @@ class ListLoader(TrainLoader):
     Args:
         stretches: what is trained on (M).
         batch_size: lists of a mini-batch on each rank (B).
-        negatives: for each position of a list (C), uniformly from all items but the one there; 0: none.
-        items: how many items there are.
+        negatives: for each position of a list (C), uniformly from all items that are not in it; 0: none.
+        listed: the items of each stretch, which negatives are not among; None where there are none.
         seed, epoch: of the first draw.
         rank, world: whose share of it.
     """
@@ -58,14 +58,14 @@ class ListLoader(TrainLoader):
         stretches: Stretches,
         batch_size: int,
         negatives: int,
-        items: int,
+        listed: KnownPairs | None,
         seed: int,
         epoch: int,
         rank: int,
         world: int,
     ) -> None:
         super().__init__(seed, epoch)
-        self.stretches, self.batch_size, self.negatives, self.items = stretches, batch_size, negatives, items
+        self.stretches, self.batch_size, self.negatives, self.listed = stretches, batch_size, negatives, listed
         self.rank, self.world = rank, world
         self.batches = whole_batches(len(stretches.lengths), batch_size, world)
 
@@ -89,16 +89,16 @@ class ListLoader(TrainLoader):
         """Return this rank's share of the global batch of rows (B * world,) that is the epoch's at-th."""
         batch = self.stretches.batch(rows[self.rank :: self.world])
         if self.negatives:
-            batch = batch._replace(negatives=self._negatives(rows, batch.items, at))
+            batch = batch._replace(negatives=self._negatives(rows, batch.items.shape[1], at))
         return Block(batch, self.batch_size)
 
-    def _negatives(self, rows: Tensor, items: Tensor, at: int) -> Tensor:
-        """Return negatives (B, T, C) of a share's items (B, T); where nothing stands, they mean nothing."""
+    def _negatives(self, rows: Tensor, width: int, at: int) -> Tensor:
+        """Return negatives (B, T, C) of a share's lists, T wide; where nothing stands, they mean nothing."""
         # Drawn for the entries of the whole global batch: which they are must not depend on how many share it.
         lengths = self.stretches.lengths[rows]
         draw = generator(self.seed, NEGATIVE_DRAW, self.epoch, at)
-        drawn = torch.randint(self.items - 1, (int(lengths.sum()), self.negatives), generator=draw)
+        assert self.listed is not None
+        drawn = self.listed.negatives(rows.repeat_interleave(lengths), self.negatives, draw)
         begins = (lengths.cumsum(0) - lengths)[self.rank :: self.world]
-        places = (begins[:, None] + torch.arange(items.shape[1])).clamp_max_(len(drawn) - 1)
-        negatives = drawn[places]
-        return negatives + (negatives >= items[:, :, None])  # passes over the item itself, all others alike
+        places = (begins[:, None] + torch.arange(width)).clamp_max_(len(drawn) - 1)
+        return drawn[places]

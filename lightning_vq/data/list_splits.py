@@ -4,12 +4,15 @@ Shapes: L lists, E entries of all of them, M stretches, N items.
 """
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from lightning_vq.data.list_loader import Stretches
+from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.shares import Split, divided
 from lightning_vq.data.splits import DEV, TEST, TRAIN
+from lightning_vq.errors import UserError
 from lightning_vq.sources.lists import RawLists
 
 
@@ -54,6 +57,33 @@ def leave_one_out(raw: RawLists, most: int | None) -> dict[int, Stretches]:
     return parts
 
 
+def whole_lists(raw: RawLists) -> Stretches:
+    """Return every list, all of it."""
+    starts = torch.from_numpy(raw.starts)
+    lengths = starts.diff()
+    return Stretches(torch.from_numpy(raw.items), starts[:-1], lengths, lengths, torch.arange(len(lengths)))
+
+
+def known_pairs(raw: RawLists, stretches: Stretches, key: str) -> KnownPairs:
+    """Return which items stretches (M,) of lists hold.
+
+    Args:
+        raw: the lists.
+        stretches: of them.
+        key: the option of the data that asks for negatives, for messages.
+
+    Raises:
+        UserError: one holds all items.
+    """
+    owners = torch.arange(len(stretches.lengths)).repeat_interleave(stretches.lengths)
+    items = stretches.items[entries(stretches.begins, stretches.lengths)]
+    names = raw.list_ids.take(pa.array(stretches.cases.numpy()))
+    try:
+        return KnownPairs(owners, items, len(raw.item_ids), raw.where, names)
+    except UserError as error:
+        raise UserError(f"{error}; or data.init_args.{key}=0 (a list is a user here)") from None
+
+
 def before(stretches: Stretches, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     """Return all that stands in histories before the last item of some stretches (B,): stretch of them, and item.
 
@@ -64,15 +94,15 @@ def before(stretches: Stretches, rows: Tensor, starts: Tensor) -> tuple[Tensor, 
     """
     begins = starts[stretches.cases[rows]]
     counts = stretches.begins[rows] + stretches.lengths[rows] - 1 - begins
-    return torch.arange(len(rows)).repeat_interleave(counts), stretches.items[_entries(begins, counts)]
+    return torch.arange(len(rows)).repeat_interleave(counts), stretches.items[entries(begins, counts)]
 
 
 def occurrences(stretches: Stretches, items: int) -> Tensor:
     """Return how often each item (N,) stands in stretches."""
-    return torch.bincount(stretches.items[_entries(stretches.begins, stretches.lengths)], minlength=items)
+    return torch.bincount(stretches.items[entries(stretches.begins, stretches.lengths)], minlength=items)
 
 
-def _entries(begins: Tensor, lengths: Tensor) -> Tensor:
+def entries(begins: Tensor, lengths: Tensor) -> Tensor:
     """Return the places of all entries of stretches that begin at (M,) and are of lengths (M,), one after the other."""
     shift = begins - (lengths.cumsum(0) - lengths)
     return shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))

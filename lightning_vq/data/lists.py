@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.evaluation import EVAL_DRAW
+from lightning_vq.data.item_clusters import clustered
 from lightning_vq.data.list_loader import ListLoader
-from lightning_vq.data.list_splits import before, halves, leave_one_out, occurrences
+from lightning_vq.data.list_splits import before, halves, known_pairs, leave_one_out, occurrences, whole_lists
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.data.negatives import KnownPairs, generator
 from lightning_vq.data.splits import DEV, TEST, TRAIN
@@ -60,7 +61,11 @@ class ListData(RecommenderData):
         eval_batch_size: lists that are evaluated at a time.
         eval_negatives: of "next", sampled items that the list does not hold, to rank the held-out one against; 0: none.
         eval_seed: of these.
-        negatives: in training, sampled for each position, uniformly from all items but the one there; 0: none.
+        negatives: in training, sampled for each position, uniformly from all items that what is trained on of its list
+            does not hold; 0: none.
+        clusters: that items are put in by what stands near them, before training; they become the items' categories, in
+            the place of the source's (FANS' pre-extracted ones); 0: none.
+        cluster_lists: which lists tell them: "train", or "all" as in FANS, with those that are tested on.
         seed: of training order and negatives; None takes that of seed_everything.
         planted: what the planted world looks like; its users are lists.
     """
@@ -81,6 +86,8 @@ class ListData(RecommenderData):
         eval_negatives: int = 99,
         eval_seed: int = 0,
         negatives: int = 0,
+        clusters: int = 0,
+        cluster_lists: Literal["train", "all"] = "train",
         seed: int | None = None,
         planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
     ) -> None:
@@ -92,7 +99,7 @@ class ListData(RecommenderData):
         min_item = papers.min_item if min_item is None else min_item
         for name, value, least in (
             ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("min_item", min_item, 1),
-            ("eval_negatives", eval_negatives, 0), ("negatives", negatives, 0),
+            ("eval_negatives", eval_negatives, 0), ("negatives", negatives, 0), ("clusters", clusters, 0),
         ):  # fmt: skip
             if value < least:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least {least}")
@@ -110,8 +117,11 @@ class ListData(RecommenderData):
         self.ratio, self.split_seed = ratio, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.eval_negatives, self.eval_seed, self.negatives = eval_negatives, eval_seed, negatives
+        self.clusters, self.cluster_lists = clusters, cluster_lists
         self.seed, self.planted = seed, planted
         self.raw: RawLists | None = None
+        self.known: KnownPairs | None = None  # what lists hold: negatives to rank against are not among it
+        self.listed: KnownPairs | None = None  # what is trained on of them holds: nor are those of training
         self._candidates: dict[int, Tensor] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -145,12 +155,13 @@ class ListData(RecommenderData):
         if not len(self.parts[TRAIN].lengths):
             raise UserError(f"{raw.where}: no list has 4 items, of which two would be left to train on")
         if self.protocol == "next" and self.eval_negatives:
-            owners = torch.arange(len(raw.list_ids)).repeat_interleave(torch.from_numpy(raw.lengths))
-            try:
-                self.known = KnownPairs(owners, torch.from_numpy(raw.items), len(raw.item_ids), raw.where, raw.list_ids)
-            except UserError as error:
-                raise UserError(f"{error}; or data.init_args.eval_negatives=0 (a list is a user here)") from None
+            self.known = known_pairs(raw, whole_lists(raw), "eval_negatives")
+        if self.negatives:
+            self.listed = known_pairs(raw, self.parts[TRAIN], "negatives")
         self.counts = occurrences(self.parts[TRAIN], len(raw.item_ids))
+        if self.clusters:
+            lists = self.parts[TRAIN] if self.cluster_lists == "train" else whole_lists(raw)
+            raw = clustered(raw, lists, self.clusters, self.split_seed)
         self.categories, self.categories_of = category_rows(raw.item_metadata)
         self.raw = raw  # last: where this is set, all of the above stands
 
@@ -200,9 +211,8 @@ class ListData(RecommenderData):
     # -- batches -----------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> ListLoader:
-        items = len(self._ready().item_ids)
         seed, epoch = self.seed_and_epoch(self.seed)
-        return ListLoader(self.parts[TRAIN], self.batch_size, self.negatives, items, seed, epoch, *self.rank())
+        return ListLoader(self.parts[TRAIN], self.batch_size, self.negatives, self.listed, seed, epoch, *self.rank())
 
     def val_dataloader(self) -> EvalLoader[Lists]:
         return self._held_out(DEV)
@@ -232,7 +242,7 @@ class ListData(RecommenderData):
 
     def candidates(self, part: int) -> Tensor | None:
         """Return the negatives (L, 99) int32 of each list's held-out item in dev or test; of "next" only."""
-        if self.protocol != "next" or not self.eval_negatives:
+        if self.known is None:
             return None
         if part not in self._candidates:
             draw, lists = generator(self.eval_seed, EVAL_DRAW, part), torch.arange(len(self._ready().list_ids))

@@ -9,8 +9,6 @@ from torch import Tensor
 from lightning_vq.backbones.lists import Autoregressive, ListBackbone, Parallel
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
-from lightning_vq.losses import all_scores
-from lightning_vq.types import Output
 
 
 def given(items: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,14 +43,14 @@ def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor
     positions = int(counts.max())
     if isinstance(backbone, Parallel):
         hidden = backbone.fill(look, inputs, counts)
-        found = [_best(hidden[:, i], keys, bias, depth) for i in range(positions)]
+        found = [_best(backbone, hidden[:, i], keys, bias, depth) for i in range(positions)]
         return torch.stack(found, 1)
     assert isinstance(backbone, Autoregressive)
     hidden, state = backbone.begin(look, inputs)
-    found = [_best(hidden, keys, bias, depth)]
+    found = [_best(backbone, hidden, keys, bias, depth)]
     while len(found) < positions:
         hidden, state = backbone.advance(look, state, found[-1][:, 0])
-        found.append(_best(hidden, keys, bias, depth))
+        found.append(_best(backbone, hidden, keys, bias, depth))
     return torch.stack(found, 1)
 
 
@@ -64,19 +62,19 @@ def next_hidden(backbone: ListBackbone, look: Lookup, inputs: Tensor) -> Tensor:
     return backbone.begin(look, inputs)[0]
 
 
-def whole_scores(hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+def whole_scores(backbone: ListBackbone, hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
     """Return scores (B, N) in single precision under autocast too: in half of it, items tie by the dozen.
 
     Raises:
         UserError: they are no numbers.
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        scores = all_scores(Output(hidden.float(), keys.float(), None if bias is None else bias.float()))
+        scores = backbone.scores(hidden.float(), keys.float(), None if bias is None else bias.float())
     if not torch.isfinite(scores.sum()):
         raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
     return scores
 
 
-def _best(hidden: Tensor, keys: Tensor, bias: Tensor | None, depth: int) -> Tensor:
+def _best(backbone: ListBackbone, hidden: Tensor, keys: Tensor, bias: Tensor | None, depth: int) -> Tensor:
     """Return the best items (B, K); of equal ones the one that torch has first."""
-    return whole_scores(hidden, keys, bias).topk(min(depth, len(keys)), dim=1).indices
+    return whole_scores(backbone, hidden, keys, bias).topk(min(depth, len(keys)), dim=1).indices

@@ -71,6 +71,8 @@ class ListCompletion(Recommender):
                 raise UserError(f"model.init_args.{key} is {value}; it must be at least {least}")
         if not isinstance(backbone, ListBackbone):
             raise UserError(f"ListCompletion continues lists by a ListBackbone, not by {type(backbone).__name__}")
+        if backbone.whole and loss != "softmax":
+            raise UserError(f"model.init_args.loss is {loss!r}; backbone.init_args.two_stage learns by 'softmax' alone")
         self.loss, self.warmup_steps = loss, warmup_steps
         self.metrics, self.ks, self.top_k, self.seen = tuple(metrics), tuple(ks), top_k, seen
         self.completed = Completed()  # of the stage under way, protocol "halves"
@@ -112,10 +114,8 @@ class ListCompletion(Recommender):
     def task_loss(self, output: Output, batch: Lists) -> Tensor:
         """Return the loss of a mini-batch, a mean over predicted positions."""
         if self.loss == "softmax":
-            assert output.hidden is not None
-            assert output.keys is not None
-            assert output.targets is not None
-            return losses.all_items(output.hidden, output.keys, output.bias, output.targets)
+            assert isinstance(self.backbone, ListBackbone)
+            return self.backbone.softmax(output)
         scores = losses.candidate_scores(output)
         return losses.binary_cross_entropy(scores) if self.loss == "bce" else losses.sampled_softmax(scores, None)
 
@@ -133,15 +133,11 @@ class ListCompletion(Recommender):
             self.completed.update(batch.cases, self._candidates(inputs, (targets >= 0).sum(1), max(self.ks)), targets)
             return
         held = targets[:, 0]
-        scores, hidden = self._scores(inputs, batch.seen, but=held)
+        scores = self._scores(inputs, batch.seen, but=held)
         ranks = {FULL: rank_of(scores, held)}
         if batch.candidates is not None:
-            assert self.look is not None
-            assert isinstance(self.backbone, ListBackbone)
-            keys = self.backbone.keys(self.look, torch.cat([targets[:, :1], batch.candidates], 1))
-            with torch.autocast(hidden.device.type, enabled=False):
-                scores = losses.candidate_scores(Output(hidden.float(), *(k if k is None else k.float() for k in keys)))
-            ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(scores)
+            few = scores.gather(1, torch.cat([targets[:, :1], batch.candidates], 1))  # none of them was seen
+            ranks[f"uni{batch.candidates.shape[1]}"] = rank_of_first(few)
         for protocol, found in ranks.items():
             self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.cases, batch.cases, found)
 
@@ -151,24 +147,21 @@ class ListCompletion(Recommender):
         assert isinstance(self.backbone, ListBackbone)
         return depth_by_depth(choices(self.backbone, self.look, inputs, counts, size), counts, size)
 
-    def _scores(
-        self, inputs: Tensor, seen: tuple[Tensor, Tensor] | None, but: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores (B, N) of the next item, and what they were made of (B, D).
+    def _scores(self, inputs: Tensor, seen: tuple[Tensor, Tensor] | None, but: Tensor | None = None) -> Tensor:
+        """Return scores (B, N) of the next item.
 
         -inf stands for items of the history, shown or not, but the one (B,) that is held out.
         """
         assert self.look is not None
         assert isinstance(self.backbone, ListBackbone)
         keys = self.backbone.keys(self.look)  # of all items, before any vector that comes in
-        hidden = next_hidden(self.backbone, self.look, inputs)
-        scores = whole_scores(hidden, *keys)
+        scores = whole_scores(self.backbone, next_hidden(self.backbone, self.look, inputs), *keys)
         if not self.seen and seen is not None:
             kept = None if but is None else scores.gather(1, but[:, None])
             scores[seen] = -torch.inf
             if but is not None:
                 scores.scatter_(1, but[:, None], kept)  # type: ignore[arg-type]
-        return scores, hidden
+        return scores
 
     def finish(self, stage: str) -> None:
         if self.protocol == "halves":
@@ -222,7 +215,7 @@ class ListCompletion(Recommender):
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
             return batch.cases, self._candidates(inputs, (targets >= 0).sum(1), self.top_k)
-        scores, _ = self._scores(inputs, batch.seen)
+        scores = self._scores(inputs, batch.seen)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1)
 

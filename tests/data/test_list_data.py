@@ -147,7 +147,7 @@ def test_evaluation_covers_each_list_once_over_the_ranks(
 
 
 def test_negatives_in_training_only(tmp_path: Path) -> None:
-    data = listed(tmp_path, ["abcdef"[: 3 + i % 4] for i in range(40)], negatives=3, batch_size=8, seed=1)
+    data = listed(tmp_path, [*("abcdef"[: 3 + i % 3] for i in range(40)), "bcdef"], negatives=3, batch_size=8, seed=1)
     for block in data.train_dataloader():
         (batch,) = block.batches()
         assert batch.negatives is not None

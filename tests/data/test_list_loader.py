@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_vq.data.list_loader import ListLoader, Stretches
+from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.types import Block, Lists
 
 ITEMS = 50
@@ -23,7 +24,12 @@ def stretches(count: int, longest: int = 12) -> Stretches:
 def loader(
     batch_size: int = 8, rank: int = 0, world: int = 1, count: int = 103, negatives: int = 0, longest: int = 12
 ) -> ListLoader:
-    return ListLoader(stretches(count, longest), batch_size, negatives, ITEMS, 5, 0, rank, world)
+    lists = stretches(count, longest)
+    return ListLoader(lists, batch_size, negatives, listed(lists, ITEMS) if negatives else None, 5, 0, rank, world)
+
+
+def listed(lists: Stretches, items: int) -> KnownPairs:
+    return KnownPairs(torch.arange(len(lists.lengths)).repeat_interleave(lists.lengths), lists.items, items, "here")
 
 
 def epoch(one: ListLoader) -> list[Lists]:
@@ -103,19 +109,19 @@ def test_an_epoch_left_in_its_middle_is_followed_by_a_whole_one() -> None:
 # -- negatives ---------------------------------------------------------------------------------------------------------
 
 
-def test_negatives_are_all_items_but_the_one_there() -> None:
-    flat = torch.tensor([0, 1, 2, 3, 1])
+def test_negatives_are_all_items_that_the_list_does_not_hold() -> None:
+    flat = torch.tensor([0, 1, 2, 3, 2])
     two = Stretches(flat, torch.tensor([0, 2]), torch.tensor([2, 3]), torch.tensor([1, 1]), torch.arange(2))
-    (batch,) = epoch(ListLoader(two, 2, 4000, 4, 0, 0, 0, 1))
+    (batch,) = epoch(ListLoader(two, 2, 4000, listed(two, 5), 0, 0, 0, 1))
     assert batch.negatives is not None
     assert batch.negatives.shape == (2, 3, 4000)
     for row, place in (batch.items >= 0).nonzero().tolist():
-        counts = torch.bincount(batch.negatives[row, place], minlength=4)
-        assert counts[batch.items[row, place]] == 0
-        others = counts[counts > 0]
+        counts = torch.bincount(batch.negatives[row, place], minlength=5)
+        others = sorted({0, 1, 2, 3, 4} - set(batch.items[row].tolist()))
         assert len(others) == 3
-        assert (others - 4000 / 3).abs().max() < 150  # five deviations
-    assert ((batch.negatives >= 0) & (batch.negatives < 4)).all()  # also where nothing stands
+        assert counts[others].sum() == 4000
+        assert (counts[others] - 4000 / 3).abs().max() < 150  # five deviations
+    assert ((batch.negatives >= 0) & (batch.negatives < 5)).all()  # also where nothing stands
 
 
 # -- ranks -------------------------------------------------------------------------------------------------------------

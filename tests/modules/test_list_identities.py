@@ -137,7 +137,7 @@ def test_a_whole_history_is_left_out_whatever_is_shown_of_it() -> None:
     module.look = module.lookup()
     for batch in held.test_dataloader():
         inputs, targets = given(batch.items, batch.known)
-        scores, _ = module._scores(inputs, batch.seen, but=targets[:, 0])
+        scores = module._scores(inputs, batch.seen, but=targets[:, 0])
         for case, row, target in zip(batch.cases.tolist(), scores, targets[:, 0].tolist()):
             history = set(held.raw.items[held.raw.starts[case] : held.raw.starts[case + 1] - 1].tolist())
             assert set(torch.isinf(row).nonzero()[:, 0].tolist()) == history - {target}

@@ -1,11 +1,13 @@
 """FANS: the given half of a list and a <MASK> for each item to come, all filled in one pass.
 
-Liu et al., "FANS: Fast Non-Autoregressive Sequence Generation for Item List Continuation", WWW 2023, without clusters
-as in CAGE (section 5.1.3), so with a plain classifier. BERT's encoder and head (see encoder.py) on vectors of items,
-positions and of the two parts of a list. In training what the data says is known is given (half of a list), and of the
-n others the last floor(rho n) are masked and learned while the earlier ones are shown, in T steps of the training:
-rho = (floor(progress T) + 1) / T. In evaluation all n are masked. As in the authors' code some given items are hidden
-too in training and learned with the others (`known_probability`; four of five as <MASK>, see `clozed`).
+Liu et al., "FANS: Fast Non-Autoregressive Sequence Generation for Item List Continuation", WWW 2023. As in CAGE
+(section 5.1.3) the classifier is plain and there are no clusters of items, unless they are asked for: `two_stage`, and
+`model.init_args.categories` for vectors of clusters that are added to the items'. BERT's encoder and head (see
+encoder.py) on vectors of items, positions and of the two parts of a list. In training what the data says is known is
+given (half of a list), and of the n others the last floor(rho n) are masked and learned while the earlier ones are
+shown, in T steps of the training: rho = (floor(progress T) + 1) / T. In evaluation all n are masked. As in the authors'
+code some given items are hidden too in training and learned with the others (`known_probability`; four of five as
+<MASK>, see `clozed`).
 
 Departures: one at least is masked; no [CLS] and [SEP], and one <MASK> for both parts, whose vectors tell them apart;
 the loss is a mean over all that is learned, where the authors add the means of given and masked items.
@@ -20,8 +22,9 @@ from lightning_vq.backbones.attention import check_attention
 from lightning_vq.backbones.encoder import Encoder
 from lightning_vq.backbones.lists import Parallel
 from lightning_vq.backbones.sequences import check_share, check_sizes, clozed, item_vectors
+from lightning_vq.backbones.two_stage import TwoStage
 from lightning_vq.lookup import Lookup, rows_of
-from lightning_vq.types import Facts, Lists
+from lightning_vq.types import Facts, Lists, Output
 
 
 class FANS(Parallel):
@@ -35,6 +38,7 @@ class FANS(Parallel):
         steps: of the curriculum (T); 1 masks all items to come from the start.
         known_probability: that a given item is hidden in training.
         tied: score by the vectors that come in.
+        two_stage: predict an item's cluster, then the item in it; the data must have clusters.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class FANS(Parallel):
         steps: int = 5,
         known_probability: float = 0.15,
         tied: bool = False,
+        two_stage: bool = False,
     ) -> None:
         super().__init__(dim, tied, tokens=1)
         check_attention(dim, layers, heads, dropout)
@@ -53,11 +58,26 @@ class FANS(Parallel):
         check_share("known_probability", known_probability)
         self.layers, self.heads, self.dropout = layers, heads, dropout
         self.steps, self.known_probability = steps, known_probability
+        self.two_stage = self.whole = two_stage
 
     def prepare(self, facts: Facts) -> None:
         super().prepare(facts)
         self.encoder = Encoder(self.dim, self.layers, self.heads, self.dropout, self.length)
+        if self.two_stage:
+            self.stages = TwoStage(self.dim, facts)
         self.parts = nn.Parameter(nn.init.trunc_normal_(torch.empty(2, self.dim), std=0.02, a=-0.04, b=0.04))
+
+    def scores(self, hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+        plain = super().scores(hidden, keys, bias)
+        return self.stages.log_odds(hidden, plain) if self.two_stage else plain
+
+    def softmax(self, output: Output) -> Tensor:
+        if not self.two_stage:
+            return super().softmax(output)
+        assert output.hidden is not None
+        assert output.keys is not None
+        assert output.targets is not None
+        return self.stages.loss(output.hidden, output.keys, output.bias, output.targets)
 
     def masked(self, counts: Tensor) -> Tensor:
         """Return how many (B,) of the items to come, of which there are `counts` (B,), are masked."""
