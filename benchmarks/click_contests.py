@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rival import Found, places
+from rival import Found, places, weights_of
 from torch import Tensor
 
 from lightning_vq.backbones.ctr.dcn import DCN
@@ -72,7 +72,7 @@ def write_samples(folder: Path) -> ClickThroughData:
 def load(module: ClickThroughRate, data: ClickThroughData, found: Found) -> dict[str, Tensor]:
     """Put RecBole's weights into a module, and return RecBole's id of each value of ours, by field."""
     assert data.encoded is not None
-    weights = {k.removeprefix("weights/"): torch.from_numpy(found[k]) for k in found if k.startswith("weights/")}
+    weights = weights_of(found)
     order = found["fields"].tolist()
     starts = dict(zip(order, np.cumsum([0, *(len(found[f"tokens/{name}"]) for name in order)])))
     state, ids = module.state_dict(), {}

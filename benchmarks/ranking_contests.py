@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rival import Found, places, write_graph
+from rival import Found, places, weights_of, write_graph
 from torch import Tensor
 
 from lightning_vq.backbones.base import Backbone
@@ -104,7 +104,7 @@ def write_files(folder: Path) -> CollaborativeData:
 def load(module: CollaborativeFiltering, data: CollaborativeData, found: Found) -> None:
     """Put RecBole's weights into a module."""
     assert data.raw is not None
-    weights = {k.removeprefix("weights/"): torch.from_numpy(found[k]) for k in found if k.startswith("weights/")}
+    weights = weights_of(found)
     user = places(data.raw.user_ids.to_pylist(), found["tokens/user_id"])
     item = places(data.raw.item_ids.to_pylist(), found["tokens/item_id"])
     backbone = module.backbone

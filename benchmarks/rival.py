@@ -74,3 +74,8 @@ def places(names: list[str], known: Any) -> Tensor:
     """Return RecBole's id of each of our names, given its names by id."""
     place = {name: i for i, name in enumerate(known.tolist())}
     return torch.tensor([place[name] for name in names])
+
+
+def weights_of(found: Found) -> dict[str, Tensor]:
+    """Return RecBole's weights as it calls them."""
+    return {k.removeprefix("weights/"): torch.from_numpy(found[k]) for k in found if k.startswith("weights/")}

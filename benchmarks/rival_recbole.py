@@ -35,6 +35,12 @@ CLICKS: dict[str, dict[str, Any]] = {
     "DCN": {"mlp_hidden_size": [400, 400, 400], "cross_layer_num": 3, "dropout_prob": 0.1},
     "DeepFM": {"mlp_hidden_size": [400, 400, 400], "dropout_prob": 0.1},
 }
+SEQUENCES: dict[str, dict[str, Any]] = {  # whose scores are compared; they are not timed
+    "SASRec": {"n_heads": 1, "inner_size": 64, "hidden_act": "relu", "layer_norm_eps": 1e-8},
+    "GRU4Rec": {},
+    "BERT4Rec": {},
+    "Caser": {"nv": 2, "nh": 4},
+}
 GRAPH = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
 
 
@@ -63,10 +69,11 @@ def settings(inter: Path, model: str, batch: int, epochs: int, eval_batch: int) 
     kind = {
         "load_col": {"inter": ["user_id", "item_id", "timestamp"], **(GRAPH if model == "CFKG" else {})},
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
-        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
+        # RecBole refuses negatives beside a loss over all items, its default for histories.
+        "train_neg_sample_args": None if model in SEQUENCES else {"distribution": "uniform", "sample_num": 1},
         "metrics": ["Hit", "NDCG"], "topk": [10], "valid_metric": "NDCG@10",
     }  # fmt: skip
-    return common | kind | RANKERS[model]
+    return common | kind | (RANKERS | SEQUENCES)[model]
 
 
 def measure(o: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 The archive holds `weights/<name>` as RecBole calls them and `tokens/<field>` by RecBole's ids (0 is padding). Of models
 that rank: `train` (E, 2), `pairs` (P, 2) with the scores `forward` (P,), `full` (U, N) for all users and items but the
 padding, and for a model of the knowledge graph `triples` (T, 3) with the scores `translated` (T,). Of models of clicks:
-`pairs` (P, F) of the `fields` (F,) with the logits `forward` (P,).
+`pairs` (P, F) of the `fields` (F,) with the logits `forward` (P,). Of models of histories: `histories` (U, S) of
+all users, 0 behind them, the items `targets` (U,) that follow, and `pairs`, `forward` and `full` as above.
 """
 
 import argparse
@@ -50,15 +51,19 @@ def full(network: Any, users: int, items: int) -> torch.Tensor:
 def scored(o: argparse.Namespace) -> dict[str, np.ndarray]:
     changes = rival_recbole.settings(o.inter, o.model, 2048, 1, 4096)
     changes |= {HIDDEN[o.model]: o.hidden} if o.model in HIDDEN else {}
+    changes |= {"hidden_size": o.hidden[0], "num_layers": len(o.hidden)} if o.model == "GRU4Rec" else {}
+    changes |= {"MAX_ITEM_LIST_LENGTH": o.shown} if o.model in rival_recbole.SEQUENCES else {}
     config = Config(model=o.model, dataset=o.inter.stem, config_dict=changes)
     init_seed(config["seed"], config["reproducibility"])
-    train, *_ = data_preparation(config, dataset := create_dataset(config))
+    train, _, test = data_preparation(config, dataset := create_dataset(config))
     network = get_model(o.model)(config, train._dataset).eval()
     for parameter in network.parameters():
         parameter.normal_(std=SPREAD)
     network.sigmoid = torch.nn.Identity()  # near 0 and 1 any two scores would agree
     if o.model in rival_recbole.CLICKS:
         found, fields = of_samples(network), network.token_field_names
+    elif o.model in rival_recbole.SEQUENCES:
+        found, fields = of_histories(network, test), ["user_id", "item_id"]
     else:
         found, fields = of_pairs(network, train, dataset)
     found |= {f"weights/{name}": weight for name, weight in network.state_dict().items()}
@@ -93,13 +98,26 @@ def of_pairs(network: Any, train: Any, dataset: Any) -> tuple[dict[str, torch.Te
     return found, fields
 
 
+def of_histories(network: Any, test: Any) -> dict[str, torch.Tensor]:
+    """Return the histories before each user's last item, that item, and scores of what follows them."""
+    rows = test._dataset.inter_feat
+    rows = rows[rows["user_id"].argsort()]  # one of each user: row 0 is user 1's
+    pairs = torch.stack([torch.randint(1, n, (PAIRS,)) for n in (len(rows) + 1, network.n_items)], 1)
+    asked = rows[pairs[:, 0] - 1]
+    asked.update(Interaction({"item_id": pairs[:, 1]}))
+    return {
+        "histories": rows["item_id_list"], "targets": rows["item_id"], "pairs": pairs,
+        "full": network.full_sort_predict(rows)[:, 1:], "forward": network.predict(asked),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inter", type=Path, required=True)
-    parser.add_argument("--model", required=True, choices=[*rival_recbole.RANKERS, *rival_recbole.CLICKS])
-    parser.add_argument(
-        "--hidden", type=int, nargs="*", default=[], help="widths of the layers of NeuMF, NGCF, DCN, DeepFM"
-    )
+    models = [*rival_recbole.RANKERS, *rival_recbole.CLICKS, *rival_recbole.SEQUENCES]
+    parser.add_argument("--model", required=True, choices=models)
+    parser.add_argument("--hidden", type=int, nargs="*", default=[], help="widths of layers: NeuMF to DeepFM, GRU4Rec")
+    parser.add_argument("--shown", type=int, default=10, help="items of a history at most")
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()
     del sys.argv[1:]  # RecBole would read them as its own options
