@@ -16,6 +16,8 @@ HELP = """usage: python -m lightning_vq VERB ...
   reproduce   run a paper's table, and hold it against it       TABLE [--rows ...] [--budget NAME]
   tree        write the learned category trees as pages         --run DIR [--against DIR]
   compare     do runs differ, on which metrics, for whom?       RUN_A RUN_B [RUN_C ...]
+  export      write a run's model as files to be served         --run DIR --out DIR
+  recommend   best items from such files, without torch         ARTIFACT --user ID [ID ...]
   data        list, info, download, verify data sources         python -m lightning_vq data --help
   dashboards  publish the W&B dashboards of runs and studies    --entity NAME --project NAME
 
@@ -25,7 +27,7 @@ What they mean: fit --help, and of a class fit --model.help CollaborativeFilteri
 --quantization.quantizers.help Cascaded
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "compare", "data", "dashboards")
+VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "compare", "export", "recommend", "data", "dashboards")
 
 
 def work(arguments: list[str], started: float) -> None:
@@ -59,6 +61,14 @@ def work(arguments: list[str], started: float) -> None:
         from lightning_vq.compare_command import main as compare
 
         compare(rest)
+    elif verb == "export":
+        from lightning_vq.export.command import main as export
+
+        export(rest)
+    elif verb == "recommend":
+        from lightning_vq.recommend_command import main as recommend
+
+        recommend(rest)
     elif verb == "data":
         from lightning_vq.data_command import main as data
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_vq.lookup import Lookup
 from lightning_vq.types import Facts, Output, TableSpec
@@ -26,6 +26,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def tables(self) -> dict[str, TableSpec]:
         """Return the id tables by name."""
+
+    def query_scale(self) -> Tensor | None:
+        """Return what users' vectors (D,) are multiplied by to make queries; None: by nothing."""
+        return None
 
     @abstractmethod
     def forward(self, look: Lookup, batch: Any) -> Output:

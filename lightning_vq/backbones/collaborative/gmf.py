@@ -9,7 +9,7 @@ Departure: no bias on h, which would shift all scores alike. Shapes: B batch, C 
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.lookup import Lookup
@@ -34,6 +34,9 @@ class GMF(Backbone):
 
     def tables(self) -> dict[str, TableSpec]:
         return {name: TableSpec(name, self.dim, self.init) for name in ("user", "item")}
+
+    def query_scale(self) -> Tensor:
+        return self.output[0]
 
     def forward(self, look: Lookup, batch: Pairs) -> Output:
         hidden = look("user", batch.users) * self.output  # (B, D)

@@ -1,0 +1,1 @@
+"""From a run to an artifact that lightning_vq.serving reads."""

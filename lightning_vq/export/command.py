@@ -1,0 +1,110 @@
+"""`python -m lightning_vq export --run DIR --out DIR`: a run's best model as files that are served without torch."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lightning_vq.arguments import Parser
+from lightning_vq.errors import UserError
+from lightning_vq.export.sizes import Line, Sizes, sizes
+from lightning_vq.export.tables import order_of
+from lightning_vq.export.writer import write_artifact
+from lightning_vq.messages import quieten
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.checkpoint import checked_checkpoint
+from lightning_vq.runs import checked_run, read_json
+from lightning_vq.serving import Artifact, load
+from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
+
+SAMPLE, CLOSE = (
+    1000,
+    1e-5,
+)  # entities of a table whose vectors are held against the model's, to this share of the largest
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb.
+
+    Raises:
+        UserError: a wrong argument, a folder that is no whole run, a place where something is.
+    """
+    about = "Write a run's best model as an artifact that lightning_vq.serving reads with numpy alone."
+    parser = Parser(prog="python -m lightning_vq export", description=about, allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="a run folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to write; it must not be there yet"
+    )
+    options = parser.parse_args(arguments)
+    quieten()
+    if options.out.exists():
+        raise UserError(f"{options.out} is there already: choose another --out, or remove it")
+    _, weights = checked_run(options.run, "best.ckpt")
+    module = Recommender.load_from_checkpoint(checked_checkpoint(weights))
+    ids = {v: read_vocabulary(options.run, v).ids for v in module.vocabularies() if has_vocabulary(options.run, v)}
+    if not ids:
+        raise UserError(f"{options.run} is not a whole run folder: it has no vocab/")
+    summary = read_json(options.run / "metrics.json") if (options.run / "metrics.json").is_file() else {}
+    told = {key: summary[key] for key in ("monitor", "seed", "test") if key in summary}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
+        made = Path(folder) / "artifact"
+        made.mkdir()
+        write_artifact(made, module, ids, told)
+        artifact = load(made)
+        check(artifact, module)
+        show(sizes(artifact))
+        del artifact  # its mapped files move
+        shutil.move(made, options.out)
+    print(f"Artifact: {options.out}")
+    if (options.run / "vocab" / "user.parquet").is_file():
+        print(f"Next: python -m lightning_vq recommend {options.out} --user {ids['user'][0].as_py()}")
+
+
+@torch.no_grad()
+def check(artifact: Artifact, module: Recommender) -> None:
+    """Hold an artifact's vectors against the model's.
+
+    Raises:
+        UserError: they differ; nothing is left behind then.
+    """
+    look = module.lookup()
+    for name, spec in module.specs.items():
+        if name not in artifact.tables:
+            continue
+        order = order_of(module, spec.vocab)
+        rows = np.linspace(0, len(order) - 1, min(SAMPLE, len(order))).astype(np.int64)
+        expected = look.all(name)[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()
+        gap, scale = np.abs(artifact.tables[name].take(rows) - expected).max(), np.abs(expected).max()
+        if not gap <= CLOSE * max(scale, 1e-30):
+            raise UserError(f"table {name!r}: the artifact's vectors differ from the model's by {gap:.2g}; not written")
+
+
+def show(found: Sizes) -> None:
+    """Print the table of sizes."""
+    table = Table(title="Size", title_justify="left")
+    for column in ("table", "part"):
+        table.add_column(column)
+    for column in ("bits by formula", "bytes on disk", "bits per entity"):
+        table.add_column(column, justify="right")
+    for part in found.parts:
+        table.add_row(*_cells(part))
+    table.add_section()
+    share = f"{100 * found.served / found.full:.1f} % of"
+    table.add_row("", "model", f"{sum(part.bits or 0 for part in found.parts):,}", f"{found.served:,}", "")
+    table.add_row("", f"{share} float32 tables", f"{8 * found.full:,}", f"{found.full:,}", "")
+    table.add_section()
+    for part in found.beside:
+        table.add_row(*_cells(part))
+    table.add_row("", "all files", "", f"{found.whole:,}", "")
+    Console(width=None if Console().is_terminal else 110).print(table)
+
+
+def _cells(part: Line) -> tuple[str, ...]:
+    bits = "" if part.bits is None else f"{part.bits:,}"
+    each = f"{part.bits / part.entities:g}" if part.bits is not None and part.entities else ""
+    return part.table, part.name, bits, f"{part.bytes:,}", each

@@ -1,0 +1,28 @@
+"""`python -m lightning_vq recommend ARTIFACT --user ID`: recommendations from an artifact, without torch."""
+
+from pathlib import Path
+
+from lightning_vq.arguments import Parser
+from lightning_vq.serving import load
+
+
+def main(arguments: list[str]) -> None:
+    """Run the verb.
+
+    Raises:
+        UserError: a wrong argument, no whole artifact, an unknown user.
+    """
+    about = "Print the best items of users from an artifact, best first: user, place, item, score."
+    parser = Parser(prog="python -m lightning_vq recommend", description=about, allow_abbrev=False)
+    parser.add_argument("artifact", type=Path, help="folder that export has written")
+    parser.add_argument("--user", nargs="+", required=True, metavar="ID", help="original ids")
+    parser.add_argument("-k", type=int, default=10, help="items a user (10)")
+    parser.add_argument("--with-seen", action="store_true", help="items that a user had in training too")
+    parser.add_argument("--exclude", nargs="+", default=[], metavar="ITEM", help="items to be left out for all")
+    options = parser.parse_args(arguments)
+    artifact = load(options.artifact)
+    found = artifact.recommend_many(options.user, options.k, not options.with_seen, options.exclude)
+    print("user\tplace\titem\tscore")
+    for user, best in zip(options.user, found):
+        for place, (item, score) in enumerate(best, start=1):
+            print(f"{user}\t{place}\t{item}\t{score:.6g}")

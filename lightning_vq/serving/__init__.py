@@ -1,0 +1,8 @@
+"""Serving what `export` has written, with numpy alone: no torch, no pickle, tables mapped from disk.
+
+>>> import lightning_vq.serving  # artifact = lightning_vq.serving.load("artifact")
+"""
+
+from lightning_vq.serving.artifact import Artifact, load
+
+__all__ = ["Artifact", "load"]

@@ -1,0 +1,119 @@
+"""What is no whole artifact is refused in words; a whole one is opened by numpy alone."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command import SMALL, done
+from small import data, trained
+
+from lightning_vq.backbones.collaborative.bprmf import BPRMF
+from lightning_vq.errors import UserError
+from lightning_vq.export.writer import write_artifact
+from lightning_vq.quantizers import DPQ
+from lightning_vq.serving import load
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, held = tmp_path_factory.mktemp("artifact"), data()
+    module, _ = trained(BPRMF(12), {"item": lambda rows, dim: DPQ(rows, dim, subspaces=4, centroids=16)}, held=held)
+    module.eval()
+    with torch.no_grad():
+        write_artifact(folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {"seed": 0})
+    return folder
+
+
+def cut(folder: Path) -> None:
+    (folder / "user.npy").write_bytes((folder / "user.npy").read_bytes()[:-5])
+
+
+def grown(folder: Path) -> None:
+    (folder / "user.npy").write_bytes((folder / "user.npy").read_bytes() + b"x")
+
+
+def altered(folder: Path) -> None:
+    content = bytearray((folder / "item.codes0.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "item.codes0.npy").write_bytes(bytes(content))
+
+
+def lost(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+
+
+def told(key: str, value: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    return change
+
+
+def no_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def no_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (cut, "user.npy was cut short: it has 5,883 bytes and was written with 5,888"),
+        (grown, "user.npy was altered: it has 5,889 bytes"),
+        (altered, "item.codes0.npy has been altered since it was written: its crc32 is another"),
+        (lost, "has no weights.safetensors, which its manifest.json names"),
+        (told("seed", 1), "manifest.json has been altered"),
+        (told("version", 2), "manifest.json is of version 2; this lightning_vq reads version 1"),
+        (told("format", "another"), "manifest.json is of another program"),
+        (no_json, "manifest.json is broken: it is no JSON"),
+        (no_manifest, "is no artifact: it has no manifest.json"),
+    ],
+)
+def test_what_is_not_whole_is_refused(artifact: Path, tmp_path: Path, harm: Callable[[Path], None], said: str) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifact, folder)
+    load(folder, check="sha256")
+    harm(folder)
+    with pytest.raises(UserError, match=said):
+        load(folder)
+
+
+ALONE = """
+import sys
+from lightning_vq.serving import load
+artifact = load(sys.argv[1], check="sha256")
+assert artifact.embed("item", artifact.ids["item"].ids([0, 1])).shape == (2, 12)
+assert len(artifact.recommend(artifact.ids["user"].ids([0])[0])) == 10
+strange = {"torch", "lightning", "pandas", "pyarrow", "scipy", "sklearn"} & set(sys.modules)
+assert not strange, strange
+"""
+
+
+def test_it_is_served_by_numpy_alone(artifact: Path) -> None:
+    subprocess.run([sys.executable, "-c", ALONE, str(artifact)], check=True, timeout=60)
+
+
+def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> None:
+    done("fit", "--config", str(Path("conf/cove_bprmf.yaml").resolve()), *SMALL, "--trainer.max_epochs=1",
+         "--baseline=false", folder=tmp_path)  # fmt: skip
+    run = "runs/cove_bprmf/1"
+    said = done("export", "--run", run, "--out", "served/it", folder=tmp_path)
+    assert "all files" in said
+    assert "Next: python -m lightning_vq recommend served/it --user u0" in said
+    lines = done("recommend", "served/it", "--user", "u0", "u1", "-k", "3", folder=tmp_path).splitlines()
+    assert lines[0] == "user\tplace\titem\tscore"
+    assert [line.split("\t")[:2] for line in lines[1:]] == [[u, p] for u in ("u0", "u1") for p in "123"]
+    assert "is there already" in done("export", "--run", run, "--out", "served/it", expect=2, folder=tmp_path)
+    assert "is no artifact" in done("recommend", run, "--user", "u0", expect=2, folder=tmp_path)
+    assert "1 of 1 user ids are unknown: me" in done(
+        "recommend", "served/it", "--user", "me", expect=2, folder=tmp_path
+    )
+    assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["it"]
