@@ -28,7 +28,7 @@ class Budget:
     """
 
     trials: int
-    fixed: dict[str, Any] = field(default_factory=dict)
+    fixed: dict = field(default_factory=dict)  # see sweep/settings.py
 
 
 @dataclass
@@ -53,8 +53,8 @@ class Row:
     source: str | None = None
     get: str | None = None
     base: list[str] = field(default_factory=list)
-    fixed: dict[str, Any] = field(default_factory=dict)
-    space: dict[str, Any] = field(default_factory=dict)
+    fixed: dict = field(default_factory=dict)  # see sweep/settings.py
+    space: dict = field(default_factory=dict)
     refit_of: str | None = None
     over: str | None = None
     paper: dict[str, float] = field(default_factory=dict)

@@ -56,9 +56,9 @@ class Settings:
     """
 
     base: list[str]
-    space: dict[str, Any]
+    space: dict  # of dict[str, Any] the parser would complete the classes that it names
     objectives: dict[str, Literal["maximize", "minimize"]]
-    fixed: dict[str, Any] = field(default_factory=dict)
+    fixed: dict = field(default_factory=dict)
     sampler: BaseSampler = lazy_instance(TPESampler, seed=0)  # noqa: RUF009
     pruner: BasePruner | None = None
     trials: int | None = 40
@@ -143,18 +143,13 @@ def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
     parser.add_class_arguments(Settings, as_group=False)
     files = config_files(arguments)
     parsed = parser.parse_args(arguments)
-    plain = parsed.as_dict()
-    for key in ("space", "fixed"):
-        parsed[key] = {}  # else classes that are named there would be made here
     made = parser.instantiate(parsed)
-    values = {key: made[key] for key in Settings.__dataclass_fields__}
-    settings = Settings(**{**values, "space": plain["space"], "fixed": plain["fixed"]})
+    settings = Settings(**{key: made[key] for key in Settings.__dataclass_fields__})
     if settings.name is None:
         if not files:
             raise UserError("sweep needs --config FILE, for instance sweeps/cove_lgcn_codebooks.yaml")
         settings.name = files[-1].stem
     settings.check()
-    parsed.space, parsed.fixed = plain["space"], plain["fixed"]
     for key in ("config", "resume"):
         parsed.pop(key, None)
     return settings, bool(made["resume"]), str(yaml.safe_dump(parsed.as_dict(), sort_keys=False))
