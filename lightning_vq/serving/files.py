@@ -67,6 +67,8 @@ def read_manifest(folder: Path, check: Check) -> dict[str, Any]:
         raise UserError(f"{path} has been altered since it was written")
     files: dict[str, dict[str, Any]] = manifest["files"]
     for name, told in files.items():
+        if Path(name).name != name:
+            raise UserError(f"{path} names {name!r}, which is no file of the artifact's own folder")
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
         if size is None:
             raise UserError(f"{folder} has no {name}, which its {MANIFEST} names")

@@ -77,7 +77,7 @@ def unpack(packed: Array, rows: Array | slice, count: int, width: int, bits: int
 def _unpack_periods(window: Array, period: int, bits: int) -> Array:
     """Return the codes of rows (M, bytes) in which each `period` of them fills whole bytes."""
     size = period * bits // 8
-    groups = window.reshape(len(window), -1, size)
+    groups = window.reshape(len(window), window.shape[1] // size, size)
     made = np.empty((*groups.shape[:2], period), code_type(bits))
     for i in range(period):
         byte, shift = divmod(i * bits, 8)
@@ -85,7 +85,7 @@ def _unpack_periods(window: Array, period: int, bits: int) -> Array:
         for more in range(1, (shift + bits - 1) // 8 + 1):
             value |= groups[:, :, byte + more].astype(np.uint32) << np.uint32(8 * more)
         made[:, :, i] = (value >> np.uint32(shift)) & np.uint32((1 << bits) - 1)
-    return made.reshape(len(window), -1)
+    return made.reshape(len(window), groups.shape[1] * period)
 
 
 def _unpack_anywhere(packed: Array, starts: Array, bits: int) -> Array:

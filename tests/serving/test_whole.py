@@ -17,6 +17,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.export.writer import write_artifact
 from lightning_vq.quantizers import DPQ
 from lightning_vq.serving import load
+from lightning_vq.serving.files import digest
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,12 @@ def told(key: str, value: object) -> Callable[[Path], None]:
     return change
 
 
+def elsewhere(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["../x.npy"] = {"bytes": 1, "crc32": 0, "sha256": ""}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest(manifest)}))
+
+
 def no_json(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
 
@@ -73,6 +80,7 @@ def no_manifest(folder: Path) -> None:
         (told("seed", 1), "manifest.json has been altered"),
         (told("version", 2), "manifest.json is of version 2; this lightning_vq reads version 1"),
         (told("format", "another"), "manifest.json is of another program"),
+        (elsewhere, "names '../x.npy', which is no file of the artifact's own folder"),
         (no_json, "manifest.json is broken: it is no JSON"),
         (no_manifest, "is no artifact: it has no manifest.json"),
     ],
