@@ -88,7 +88,7 @@ def decoding(o: argparse.Namespace) -> list[Row]:
 
 
 def kept(model: str, o: argparse.Namespace) -> Row:
-    """Return seconds of continuing AotM's test lists with a state that is kept; the floor column encodes them anew."""
+    """Return seconds of continuing AotM's test lists with a state that is kept, and their share of encoding anew."""
     data = ListData(SOURCE, seed=0)
     module = made(model, data)
     once = module.backbone
