@@ -44,6 +44,7 @@ evidence: $(VENV)/.made
 benchmark: $(VENV)/.made
 	$(RUN) benchmarks/speed.py --out speed.json $(if $(RECBOLE),--recbole $(RECBOLE))
 	$(RUN) benchmarks/clicks.py --out clicks.json $(if $(RECBOLE),--recbole $(RECBOLE))
+	$(RUN) benchmarks/lists.py --out lists.json $(if $(RECBOLE),--recbole $(RECBOLE))
 	$(RUN) benchmarks/prepare_clicks.py
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory import held
 from timing import Row, divided, table, timed
 
 from lightning_vq.quantizers import Cascaded, Residual
@@ -75,12 +76,6 @@ def made(who: str, sizes: list[int], learning: str) -> Step:
     return ours(Cascaded if who == "cascaded" else Residual, sizes, learning)
 
 
-def high_water() -> int:
-    """Return the KiB that this process has held at most; getrusage would count its parent's too."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1])
-
-
 def peak(who: str, sizes: list[int], learning: str) -> float:
     """Return the MiB that vectors, codes, optimizer and three steps add to the peak of a process that has imported."""
     command = [sys.executable, __file__, "--out", "-", "--peak", who, "--case", json.dumps([sizes, learning])]
@@ -100,11 +95,11 @@ def main() -> None:
         if o.peak == "theirs":
             import vector_quantize_pytorch  # noqa: F401  its import is not its step
 
-        before = high_water()
+        before = held("VmHWM")
         step = made(o.peak, *o.case)
         for _ in range(3):
             step()
-        print((high_water() - before) / 1024)
+        print(held("VmHWM") - before)
         return
     rows, memory = [], []
     for sizes, learning, target in CASES:

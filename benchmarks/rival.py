@@ -60,12 +60,12 @@ def write_graph(data: CollaborativeData, path: Path) -> None:
     path.with_suffix(".link").write_text("item_id:token\tentity_id:token\n" + "".join(links))
 
 
-def recbole(o: argparse.Namespace, model: str, batch: int, epochs: int, **more: int) -> dict[str, Any]:
+def recbole(o: argparse.Namespace, model: str, batch: int, epochs: int, **more: int | str) -> dict[str, Any]:
     """Return what rival_recbole.py wrote, given more of its options."""
     out = o.inter.parent / "times.json"
-    numbers = {"batch": batch, "epochs": epochs, "threads": o.threads} | more
+    told: dict[str, int | str] = {"batch": batch, "epochs": epochs, "threads": o.threads} | more
     command = [o.recbole, str(SCRIPT), f"--inter={o.inter}", f"--model={model}"]
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in numbers.items()] + [f"--out={out}"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in told.items()] + [f"--out={out}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=None if o.verbose else subprocess.DEVNULL)
     return json.loads(out.read_text())
 

@@ -28,6 +28,12 @@ SPREAD = (
     0.2  # of the weights: with RecBole's first ones any two models agree to 1e-5, with large ones rounding exceeds it
 )
 PAIRS = 500
+SEQUENTIAL: dict[str, dict[str, Any]] = {  # what differs from RecBole's defaults
+    "SASRec": {"n_heads": 1, "inner_size": 64, "hidden_act": "relu", "layer_norm_eps": 1e-8},
+    "GRU4Rec": {},
+    "BERT4Rec": {},
+    "Caser": {"nv": 2, "nh": 4},
+}
 HIDDEN = {  # the option that --hidden is
     "NeuMF": "mlp_hidden_size",
     "NGCF": "hidden_size_list",
@@ -49,10 +55,10 @@ def full(network: Any, users: int, items: int) -> torch.Tensor:
 
 @torch.no_grad()
 def scored(o: argparse.Namespace) -> dict[str, np.ndarray]:
-    changes = rival_recbole.settings(o.inter, o.model, 2048, 1, 4096)
+    changes = rival_recbole.settings(o.inter, o.model, 2048, 1, 4096, sizes=rival_recbole.RANKERS | SEQUENTIAL)
     changes |= {HIDDEN[o.model]: o.hidden} if o.model in HIDDEN else {}
     changes |= {"hidden_size": o.hidden[0], "num_layers": len(o.hidden)} if o.model == "GRU4Rec" else {}
-    changes |= {"MAX_ITEM_LIST_LENGTH": o.shown} if o.model in rival_recbole.SEQUENCES else {}
+    changes |= {"MAX_ITEM_LIST_LENGTH": o.shown} if o.model in SEQUENTIAL else {}
     config = Config(model=o.model, dataset=o.inter.stem, config_dict=changes)
     init_seed(config["seed"], config["reproducibility"])
     train, _, test = data_preparation(config, dataset := create_dataset(config))
@@ -62,7 +68,7 @@ def scored(o: argparse.Namespace) -> dict[str, np.ndarray]:
     network.sigmoid = torch.nn.Identity()  # near 0 and 1 any two scores would agree
     if o.model in rival_recbole.CLICKS:
         found, fields = of_samples(network), network.token_field_names
-    elif o.model in rival_recbole.SEQUENCES:
+    elif o.model in SEQUENTIAL:
         found, fields = of_histories(network, test), ["user_id", "item_id"]
     else:
         found, fields = of_pairs(network, train, dataset)
@@ -114,7 +120,7 @@ def of_histories(network: Any, test: Any) -> dict[str, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inter", type=Path, required=True)
-    models = [*rival_recbole.RANKERS, *rival_recbole.CLICKS, *rival_recbole.SEQUENCES]
+    models = [*rival_recbole.RANKERS, *rival_recbole.CLICKS, *SEQUENTIAL]
     parser.add_argument("--model", required=True, choices=models)
     parser.add_argument("--hidden", type=int, nargs="*", default=[], help="widths of layers: NeuMF to DeepFM, GRU4Rec")
     parser.add_argument("--shown", type=int, default=10, help="items of a history at most")

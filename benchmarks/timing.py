@@ -17,10 +17,10 @@ class Row(NamedTuple):
     floor: list[float]
     figure: list[float]  # what the target is about
     says: str  # what the figure is; beside a rival it is to be at least the target, else at most
-    target: float
+    target: float | None  # None: there is none
 
     def met(self) -> bool | None:
-        if not self.figure:
+        if not self.figure or self.target is None:
             return None
         return median(self.figure) >= self.target if self.against_rival() else median(self.figure) <= self.target
 
@@ -70,6 +70,9 @@ def table(rows: list[Row], rival: str) -> str:
     for r in rows:
         cells = [r.name, r.unit, *map(cell, (r.ours, r.rival, r.floor, r.times_floor())), f"{cell(r.figure)} {r.says}"]
         sign = "at least" if r.against_rival() else "at most"
-        cells += [f"{sign} {r.target:g}", {True: "yes", False: "NO", None: "not run"}[r.met()]]
+        if r.target is None:
+            cells += ["-", "-"]
+        else:
+            cells += [f"{sign} {r.target:g}", {True: "yes", False: "NO", None: "not run"}[r.met()]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

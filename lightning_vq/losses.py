@@ -134,10 +134,12 @@ class _AllItems(torch.autograd.Function):
             rows, of = hidden[start : start + block], targets[start : start + block, None]
             scores = rows @ keys.T if bias is None else torch.addmm(bias, rows, keys.T)
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-            norm = scores.logsumexp(1, keepdim=True)
-            total += (norm - scores.gather(1, of)).sum()
+            most, observed = scores.amax(1, keepdim=True), scores.gather(1, of)
+            share = scores.sub_(most).exp_()  # once, for the norm and for the gradients
+            norm = share.sum(1, keepdim=True)
+            total += (norm.log() + most - observed).sum()
             if wanted:
-                share = scores.sub_(norm).exp_()
+                share.div_(norm)
                 share.scatter_add_(1, of, torch.full_like(of, -1, dtype=share.dtype))
                 if to_bias is not None:
                     to_bias += share.sum(0)
