@@ -101,7 +101,7 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
     Raises:
         UserError: the first run's vocabulary is not there or not of its test, or items have no such metric.
     """
-    first, (name, _, protocol) = runs[0], metric.partition("/")
+    first, protocol = runs[0], metric.partition("/")[2]
     size = len(first.users)
     columns, values = [], [np.empty((size, 0)) for _ in runs]
     of_samples = first.case == "row"
@@ -122,10 +122,15 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
         kept = np.flatnonzero(counted)
         columns += [(of, GROUPS[group], metric, int(counted[group])) for group in kept]
         for i, run in enumerate(runs):
-            told = run.values([metric])[:, 0] if of == "users" else case_values(run.ranks(protocol), name)
-            told = told[there]
+            told = (run.values([metric])[:, 0] if of == "users" else _of_cases(run, metric))[there]
             values[i] = np.hstack([values[i], by_group(told, groups, users, size)[:, kept]])
     return Family(columns, values)
+
+
+def _of_cases(run: HeldOut, metric: str) -> Array:
+    """Return a metric of single cases (P,)."""
+    name, _, protocol = metric.partition("/")
+    return run.squared_errors() if name == "mse" else case_values(run.ranks(protocol), name)
 
 
 def _rows(names: Sequence[str], families: Sequence[Family]) -> list[Comparison]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lightning_vq.direction import lower_is_better
+
 Array = np.ndarray[Any, Any]
 RESAMPLES = 10_000
 FEWEST = 10  # users that a bootstrap interval needs
@@ -53,7 +55,9 @@ class Comparison(NamedTuple):
     @property
     def verdict(self) -> str:
         """`better`, `worse`, or nothing where no difference survives the correction."""
-        return ("better" if self.difference > 0 else "worse") if self.holm < ALPHA else ""
+        if not self.holm < ALPHA:
+            return ""
+        return "better" if (self.difference < 0) is lower_is_better(self.metric) else "worse"
 
 
 def paired(base: Array, other: Array, resamples: int = RESAMPLES, seed: int = 0) -> Paired:

@@ -115,7 +115,7 @@ def _told(counts: tuple[int, int, int]) -> str:
 
 
 def _list(root: str | None) -> None:
-    print(f"{'planted':17} {'embedded':17} interactions, clicks and lists from a known category tree")
+    print(f"{'planted':17} {'embedded':17} interactions, clicks, lists and relevance scores from a known category tree")
     for source in SOURCES:
         missing = "to be downloaded" if source.remotes else "to be put there"
         there = "on disk" if source.folder(root).is_dir() else missing
@@ -129,7 +129,7 @@ def _list(root: str | None) -> None:
 def _info(options: argparse.Namespace) -> None:
     name, root, least_user, least_item = options.name, options.root, options.min_user, options.min_item
     if name == "planted":
-        about = "about     interactions, clicks and lists from a known tree"
+        about = "about     interactions, clicks, lists and relevance scores from a known tree"
         raw, lines = planted_interactions(PlantedOptions()), [about]
     elif name.endswith(SUFFIXES):
         raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)

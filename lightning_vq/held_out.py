@@ -22,11 +22,12 @@ class HeldOut(NamedTuple):
     folder: Path
     monitor: str  # as "val/ndcg@10/full"
     case: str  # what is held out: "item", or "row" of a table of samples
-    users: pa.Table  # (U) by rising user: user (as text), "<metric>@<k>/<protocol>"
-    cases: pa.Table  # (P) by rising user and case: user, item or row and its item (as text), "rank/<protocol>"
+    users: pa.Table  # (U) by rising user: user (as text), "<metric>@<k>/<protocol>", "mse/user"
+    cases: pa.Table  # (P) by rising user and case: user, item or row and its item (as text), "rank/<protocol>",
+    # "squared_error"
 
     def metrics(self) -> list[str]:
-        return [name for name in self.users.column_names if "@" in name]
+        return [name for name in self.users.column_names if name != "user"]
 
     def values(self, metrics: list[str]) -> Array:
         """Return the users' metrics (U, C)."""
@@ -35,6 +36,10 @@ class HeldOut(NamedTuple):
     def ranks(self, protocol: str) -> Array:
         """Return the ranks (P,) of the held-out interactions."""
         return self.cases[f"rank/{protocol}"].to_numpy()
+
+    def squared_errors(self) -> Array:
+        """Return the squared errors (P,) of held-out scores, whose mean over a user's cases is her "mse/user"."""
+        return self.cases["squared_error"].to_numpy()
 
     def case_users(self) -> Array:
         """Return the place (P,) in `users` of every case's user."""

@@ -1,4 +1,4 @@
-"""Training losses of the ranking families, a formula each, of scores (B, C) whose column 0 is the observed item.
+"""Training losses, a formula each; those of ranking are of scores (B, C) whose column 0 is the observed item.
 
 Shapes: B batch, C = 1 + negatives candidates, D dim, N items. All are means over the rows of the batch.
 """
@@ -34,6 +34,17 @@ def all_scores(output: Output) -> Tensor:
     if output.bias is None:
         return output.hidden @ output.keys.T
     return torch.addmm(output.bias, output.hidden, output.keys.T)
+
+
+def squared_error(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean over rows of (s_b - t_b)^2, of one score (B,) each and what it is to be (B,).
+
+    Source: Kang et al. (MGQE), WWW Companion 2020, section 5.3, task 3.
+
+    >>> squared_error(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 1.0]))
+    tensor(2.5000)
+    """
+    return (scores - targets).square().mean()
 
 
 def bpr(scores: Tensor) -> Tensor:

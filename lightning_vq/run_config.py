@@ -20,7 +20,7 @@ def to_keep(config: Any) -> Any:
     arguments = kept["data"]["init_args"]
     if is_path(arguments["source"]):
         arguments["source"] = str(Path(arguments["source"]).absolute())
-    if arguments["root"] is not None:
+    if arguments.get("root") is not None:  # relevance has no named sources, and so no folder of them
         arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())
     return kept
 

@@ -25,7 +25,8 @@ class Facts(NamedTuple):
     fields: dict[str, str] = {}  # categorical field -> its vocabulary, in the order of Samples.fields
     sequences: dict[str, str] = {}  # field of many values -> its vocabulary, in the order of Samples.sequences
     numbers: tuple[str, ...] = ()  # numeric fields, in the order of Samples.numbers
-    moments: dict[str, tuple[float, float]] = {}  # what they were standardised by: mean and deviation
+    moments: dict[str, tuple[float, float]] = {}  # what numbers, or the scores to be predicted, were standardised by:
+    # mean and deviation of training
     categories: dict[str, Tensor] = {}  # vocabulary -> (N, W) int64 rows of "<vocabulary>_category", -1 after the last
     length: int = 0  # items of the longest list
 
@@ -97,6 +98,15 @@ class Samples(NamedTuple):
     groups: Tensor | None = None  # (B,) int64, rows of one are ranked together; None: nothing is ranked
 
 
+class ScoredPairs(NamedTuple):
+    """Pairs whose score is to be predicted."""
+
+    users: Tensor  # (B,) int64
+    items: Tensor  # (B,) int64
+    scores: Tensor  # (B,) float64 in the units of the data
+    cases: Tensor  # (B,) int64 place in the data
+
+
 class Lists(NamedTuple):
     """Lists of items, or histories: the first ones are given, the others are to be predicted."""
 
@@ -113,7 +123,7 @@ class Lists(NamedTuple):
         return (self.items >= 0).sum(1)
 
 
-Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | Lists)
+Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | ScoredPairs | Lists)
 
 
 def cut(rows: Rows, of: Tensor | slice) -> Rows:
@@ -126,7 +136,7 @@ def cut(rows: Rows, of: Tensor | slice) -> Rows:
 class Block(NamedTuple):
     """Several mini-batches that travel together: one `training_step`, many optimizer steps."""
 
-    rows: Pairs | Triples | Samples | Lists  # (S * B) rows
+    rows: Pairs | Triples | Samples | ScoredPairs | Lists  # (S * B) rows
     size: int  # B, mini-batch rows; the last one may have fewer
 
     @property
@@ -134,7 +144,7 @@ class Block(NamedTuple):
         """Return S * B."""
         return len(self.rows[0])
 
-    def batches(self) -> list[Pairs | Triples | Samples | Lists]:
+    def batches(self) -> list[Pairs | Triples | Samples | ScoredPairs | Lists]:
         return [cut(self.rows, slice(start, start + self.size)) for start in range(0, self.length, self.size)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lightning_vq import comparison
-from lightning_vq.comparison import bootstrap_interval, holm, paired, sign_flip_p
+from lightning_vq.comparison import Comparison, bootstrap_interval, holm, paired, sign_flip_p
 
 
 def exact(differences: np.ndarray) -> float:
@@ -106,6 +106,15 @@ def test_paired_means_leave_out_who_is_absent() -> None:
     assert found.base.tolist() == [0.5, 0.0]
     assert found.other.tolist() == [1.0, 1.0]
     assert found.difference.tolist() == [0.5, 1.0]
+
+
+def test_less_of_a_loss_is_better() -> None:
+    row = Comparison("b", "a", "all", "", "ndcg@5/full", 9, 0.1, 0.2, 0.1, 0.0, 0.2, 0.001, 0.002)
+    assert row.verdict == "better"
+    assert row._replace(difference=-0.1).verdict == "worse"
+    assert row._replace(metric="mse/user").verdict == "worse"
+    assert row._replace(metric="mse/user", difference=-0.1).verdict == "better"
+    assert row._replace(holm=0.05).verdict == row._replace(holm=float("nan")).verdict == ""
 
 
 def test_holm_worked_by_hand() -> None:

@@ -53,7 +53,7 @@ def less(command: str) -> list[str]:
     arguments += LESS[arguments[0]]
     if arguments[0] != "fit" or "--run" in arguments:
         return arguments
-    if not any(own in command for own in ("plays.csv", "ml-100k")):
+    if not any(own in command for own in ("plays.csv", "judged.csv", "ml-100k")):
         arguments += [SMALL]
     if command != COMMANDS[0] and "cove_dcn" not in command:  # a base model is trained for one command of each task
         arguments += ["--baseline=false"]
@@ -71,6 +71,8 @@ def test_every_command(first: str, tmp_path: Path) -> None:
         (tmp_path / "sweeps" / path.name).write_text(text)
     rows = [f"listener {u},track {(u * 7 + i * 13) % 97},{1000 * u + i}" for u in range(120) for i in range(8)]
     (tmp_path / "plays.csv").write_text("listener,track,played_at\n" + "\n".join(rows) + "\n")
+    rows = [f"app {n % 17},app {n % 23},{(n * 37) % 201 - 100}" for n in range(17 * 23)]
+    (tmp_path / "judged.csv").write_text("app,other,relevance\n" + "\n".join(rows) + "\n")
     commands = stories()[first]
     for command in commands:
         if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from lightning_vq.reproduce.paper import Row
+from lightning_vq.reproduce.report import number
 from lightning_vq.reproduce.results import Figure, paired_gain, words_of
 
 
@@ -37,11 +38,16 @@ def test_gains_against_scipy() -> None:
     assert paired_gain(("b", "a", "x"), None, values, base).verdict(0.04) == "worse"
     seconds = paired_gain(("b", "a", "x"), None, [14.0, 14.1], [15.0, 15.2], words_of("test_seconds"))
     assert seconds.verdict(0.04) == "more"  # and not better
-    loss = paired_gain(("b", "a", "x"), None, [0.57, 0.58], [0.60, 0.62], words_of("test/logloss"))
-    assert loss.verdict(0.04) == "worse"
+    for name in ("test/logloss", "test/rmse", "test/mse/user"):
+        loss = paired_gain(("b", "a", "x"), None, [0.57, 0.58], [0.60, 0.62], words_of(name))
+        assert loss.verdict(0.04) == "worse"
     assert paired_gain(("b", "a", "x"), None, [0.2], [0.3]).verdict(math.nan) == "one seed"
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.0, 0.0], [0.1, 0.1]).gain)
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.1] * 3, [0.2] * 3).p)  # no spread to test with
+
+
+def test_figures_have_the_places_that_papers_print() -> None:
+    assert [number(value) for value in (0.12345, 30.339, 352.26, 512000.0)] == ["0.1235", "30.34", "352.3", "512,000"]
 
 
 def test_where_data_would_come_from(tmp_path: Path) -> None:

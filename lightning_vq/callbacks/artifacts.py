@@ -12,6 +12,7 @@ import lightning_vq
 from lightning_vq.callbacks.health import codes_used
 from lightning_vq.callbacks.history import History
 from lightning_vq.data.base import RecommenderData
+from lightning_vq.direction import lower_is_better
 from lightning_vq.modules.base import Recommender
 from lightning_vq.runs import MORE, TRIAL, read_json, replacing, write_json
 from lightning_vq.tree import code_paths, recovery, write_codes
@@ -68,7 +69,8 @@ class Artifacts(Callback):
         validated = [row for row in self.history.rows if self.monitor in row]
         if epoch is not None:
             validated = [row for row in validated if row["epoch"] == epoch]
-        best = max(validated, key=lambda row: row[self.monitor]) if validated else {}
+        better = min if lower_is_better(self.monitor) else max
+        best = better(validated, key=lambda row: row[self.monitor]) if validated else {}
         return {
             "version": lightning_vq.__version__,
             "seed": self.seed,

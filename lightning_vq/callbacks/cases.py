@@ -12,8 +12,9 @@ class CaseMetrics(Callback):
     """Writes two files after a test, in original ids.
 
     test_cases.parquet has user, item (of a table of samples its row) and `rank/<protocol>` of every held-out
-    interaction, test_users.parquet has `<metric>@<k>/<protocol>` of every user. What else metrics.json is to tell goes
-    by test_more.json: the ranks of ddp_fork and ddp_spawn are gone when it is written.
+    interaction, or prediction, score and squared_error; test_users.parquet has `<metric>@<k>/<protocol>` of every user,
+    or `mse/user`. What else metrics.json is to tell goes by test_more.json: the ranks of ddp_fork and ddp_spawn are
+    gone when it is written.
 
     Args:
         folder: of the run.

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from lightning_vq.direction import mode
 from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 
@@ -36,12 +37,17 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: of the run.
-        monitor: validation metric, the higher the better.
+        monitor: validation metric.
     """
 
     def __init__(self, folder: Path, monitor: str) -> None:
         super().__init__(
-            folder, "best", monitor=monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+            folder,
+            "best",
+            monitor=monitor,
+            mode=mode(monitor),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
         self.folder = folder
 
@@ -67,12 +73,12 @@ class Patience(EarlyStopping):
     """Stops after some epochs without a better one.
 
     Args:
-        monitor: validation metric, the higher the better.
+        monitor: validation metric.
         patience: epochs.
     """
 
     def __init__(self, monitor: str, patience: int) -> None:
-        super().__init__(monitor, patience=patience, mode="max")
+        super().__init__(monitor, patience=patience, mode=mode(monitor))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})  # the config's, not the checkpoint's

@@ -14,6 +14,7 @@ from lightning_vq.callbacks.health import MOST_LEVELS, table_codes
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.splits import TEST, TRAIN
+from lightning_vq.direction import mode
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.runs import read_json
@@ -41,7 +42,7 @@ class WandbRun(Callback):
         run.define_metric("epoch")
         run.define_metric("samples_per_second", step_metric="epoch", summary="mean")
         for name in pl_module.monitors(data):
-            run.define_metric(name, step_metric="epoch", summary="max")
+            run.define_metric(name, step_metric="epoch", summary=mode(name))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         run = _run(trainer)

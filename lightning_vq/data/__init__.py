@@ -3,5 +3,6 @@
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.ctr import ClickThroughData
 from lightning_vq.data.lists import ListData
+from lightning_vq.data.relevance import RelevanceData
 
-__all__ = ["ClickThroughData", "CollaborativeData", "ListData"]
+__all__ = ["ClickThroughData", "CollaborativeData", "ListData", "RelevanceData"]

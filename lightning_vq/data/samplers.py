@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_vq.data.negatives import KnownPairs
-from lightning_vq.types import Pairs, Samples, Triples
+from lightning_vq.types import Pairs, Samples, ScoredPairs, Triples
 
 
 class Sampler(Protocol):
@@ -14,7 +14,7 @@ class Sampler(Protocol):
 
     count: int
 
-    def draw(self, generator: torch.Generator) -> Pairs | Triples | Samples: ...
+    def draw(self, generator: torch.Generator) -> Pairs | Triples | Samples | ScoredPairs: ...
 
 
 class PairSampler:
@@ -47,10 +47,10 @@ class SampleSampler:
         samples: (E) rows.
     """
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples, self.count = samples, len(samples.labels)
+    def __init__(self, samples: Samples | ScoredPairs) -> None:
+        self.samples, self.count = samples, len(samples.cases)
 
-    def draw(self, generator: torch.Generator) -> Samples:
+    def draw(self, generator: torch.Generator) -> Samples | ScoredPairs:
         """Return all rows; nothing of them is read before a mini-batch is cut from them."""
         return self.samples
 

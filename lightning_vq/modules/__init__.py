@@ -4,5 +4,6 @@ from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.modules.ctr import ClickThroughRate
 from lightning_vq.modules.list_completion import ListCompletion
+from lightning_vq.modules.relevance import RelevanceRegression
 
-__all__ = ["ClickThroughRate", "CollaborativeFiltering", "ListCompletion", "Recommender"]
+__all__ = ["ClickThroughRate", "CollaborativeFiltering", "ListCompletion", "Recommender", "RelevanceRegression"]

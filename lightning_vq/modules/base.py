@@ -20,7 +20,7 @@ from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.quantizers.classifier import TreeClassifier
 from lightning_vq.specs import construct, describe
-from lightning_vq.types import Block, Facts, Lists, Output, Pairs, Samples, Table, TableSpec, Triples
+from lightning_vq.types import Block, Facts, Lists, Output, Pairs, Samples, ScoredPairs, Table, TableSpec, Triples
 
 CLASSIFIER = -1  # the moment of `private_randomness` at which classifiers are drawn
 
@@ -212,7 +212,9 @@ class Recommender(Family):
             batch_size=rows,
         )
 
-    def step_losses(self, batch: Pairs | Triples | Samples | Lists, hooks: list[LossHook]) -> dict[str, Tensor]:
+    def step_losses(
+        self, batch: Pairs | Triples | Samples | ScoredPairs | Lists, hooks: list[LossHook]
+    ) -> dict[str, Tensor]:
         """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
         look = self.lookup()
         output = self.backbone(look, self.scored(batch))

@@ -13,7 +13,7 @@ from lightning_vq.types import Output
 
 
 class Family(LightningModule, ABC):
-    """A task: collaborative filtering, click-through rate."""
+    """A task: collaborative filtering, click-through rate, relevance regression, list completion."""
 
     predicts: ClassVar[str]  # name of the file that `predict` writes
 
@@ -31,7 +31,7 @@ class Family(LightningModule, ABC):
 
     @abstractmethod
     def monitors(self, data: RecommenderData) -> list[str]:
-        """Return the validation metrics by which the best epoch can be chosen, the higher the better."""
+        """Return the validation metrics by which the best epoch can be chosen."""
 
     def tests(self, data: RecommenderData) -> list[str]:
         """Return the test metrics that a table may have as columns."""
@@ -61,8 +61,8 @@ class Family(LightningModule, ABC):
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the last test in original ids.
 
-        The first has user, item (or row) and `rank/<protocol>` of every held-out case, the second user and
-        `<metric>@<k>/<protocol>` of every user; both by rising number of the user.
+        The first has user, item (or row) and `rank/<protocol>`, or `squared_error`, of every held-out case, the second
+        user and `<metric>@<k>/<protocol>`, or `mse/user`, of every user; both by rising number of the user.
         """
 
     def more(self, data: RecommenderData) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import named_source
 
 FOLDER = Path("conf/papers")
-SECONDS = ("seconds_per_epoch", "test_seconds")
-LOSSES = ("test/logloss", "test/ece")  # the lower the better
-COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+)|" + "|".join(SECONDS)
+COSTS = ("seconds_per_epoch", "test_seconds", "bytes")
+COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+|rmse|mae|rmse_of_mean|mse/user)|" + "|".join(COSTS)
 
 
 @dataclass
@@ -90,7 +89,8 @@ class Paper:
 
     Args:
         title: paper and table number.
-        columns: the paper's column -> `test/...`, seconds_per_epoch or test_seconds of our runs.
+        columns: the paper's column -> `test/...` of our runs, seconds_per_epoch, test_seconds, or bytes (of the id
+            tables as served).
         budgets: by name; the first is the default.
         sweep: settings of every row's tuning, as in a sweep's file: objectives, sampler, pruner, fixed.
         rows: in the order in which they run.
@@ -116,7 +116,7 @@ class Paper:
     def grouped(self) -> str | None:
         """Return the metric that is told by groups: the first column that a user has a value of."""
         metrics = (name.removeprefix("test/") for name in self.columns.values() if name.startswith("test/"))
-        told = (name for name in metrics if re.fullmatch(r"(hr|ndcg|mrr)@\d+/\w+", name))
+        told = (name for name in metrics if re.fullmatch(r"(hr|ndcg|mrr)@\d+/\w+|mse/user", name))
         return next(told, None)
 
     def grouped_column(self) -> str:
@@ -133,7 +133,7 @@ class Paper:
             raise UserError("a table needs at least one budget, one column and one of sweep's objectives")
         for column, name in self.columns.items():
             if not re.fullmatch(COLUMN, name):
-                raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {SECONDS}")
+                raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {COSTS}")
         names = [row.name for row in self.rows]
         if len({row.slug for row in self.rows}) < len(names):
             raise UserError(f"rows: two have one name: {', '.join(sorted(n for n in names if names.count(n) > 1))}")

@@ -23,7 +23,8 @@ def number(value: float | None) -> str:
     """Return a figure as text: as many places as a paper prints."""
     if value is None or math.isnan(value):
         return ""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    places = 4 if abs(value) < 10 else 2 if abs(value) < 100 else 1 if abs(value) < 1e4 else 0
+    return f"{value:,.{places}f}"
 
 
 def figure_cells(figures: Sequence[Figure]) -> Cells:
@@ -74,7 +75,7 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         said += [
             "Whether a quantized row gains is told by the table of gains alone: mean difference over the seeds of both "
             "rows, as a share of the base mean (that of the row under `over`), with the 95 % interval by Student's t. "
-            "p Holm: corrected over that table; better, worse (of seconds: more, less) where it is below 0.05.",
+            "p Holm: corrected over that table; better, worse (of seconds, bytes: more, less) where it is below 0.05.",
             f"Groups, {DEFINITION}.",
         ]
     return said + ([paper.about] if paper.about else [])

@@ -13,8 +13,9 @@ from scipy.stats import t as student
 
 from lightning_vq.compare_command import by_frequency
 from lightning_vq.comparison import ALPHA, holm
+from lightning_vq.direction import lower_is_better
 from lightning_vq.held_out import read_held_out
-from lightning_vq.reproduce.paper import LOSSES, SECONDS, Paper, Row
+from lightning_vq.reproduce.paper import COSTS, Paper, Row
 from lightning_vq.runs import read_json
 
 
@@ -161,9 +162,9 @@ def words_of(name: str) -> tuple[str, str]:
     >>> words_of("test/logloss"), words_of("test_seconds")
     (('worse', 'better'), ('more', 'less'))
     """
-    if name in SECONDS:
+    if name in COSTS:
         return "more", "less"
-    return ("worse", "better") if name in LOSSES else ("better", "worse")
+    return ("worse", "better") if lower_is_better(name) else ("better", "worse")
 
 
 def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) -> list[Gain]:
@@ -185,7 +186,7 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
-            found.append(paired_gain((row.name, over.name, label), None, *values))
+            found.append(paired_gain((row.name, over.name, label), None, *values, words_of(str(paper.grouped()))))
     return found
 
 

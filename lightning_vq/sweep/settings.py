@@ -12,6 +12,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler, TPESampler
 
 from lightning_vq.arguments import config_files
+from lightning_vq.direction import lower_is_better
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
 
@@ -103,8 +104,9 @@ class Settings:
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds {self.seeds} holds one twice")
         for name, how in self.objectives.items():
-            if name.startswith("val/") and how == "minimize":
-                raise UserError(f"objective {name!r}: a trial's best epoch is the highest, so it must be maximize")
+            best, right = ("lowest", "minimize") if lower_is_better(name) else ("highest", "maximize")
+            if name.startswith("val/") and how != right:
+                raise UserError(f"objective {name!r}: a trial's best epoch is the {best}, so it must be {right}")
             if not name.startswith("val/") and name not in ("bytes", "train_seconds"):
                 hint = " (test metrics choose nothing)" if name.startswith("test/") else ""
                 raise UserError(f"objective {name!r} is none of val/..., bytes, train_seconds{hint}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+from optuna.study import StudyDirection
 
 from lightning_vq.baseline import DISTRIBUTED_VARIABLES
 from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, read_json
@@ -108,7 +109,8 @@ class Running:
             self.epoch, value = self.reports.recv()
         except (EOFError, OSError):
             return None
-        self.best = value if self.best != self.best else max(self.best, value)
+        better = min if self.trial.study.directions[0] == StudyDirection.MINIMIZE else max
+        self.best = value if self.best != self.best else better(self.best, value)
         return self.epoch, value
 
     def answer(self, prune: bool) -> None:
