@@ -226,7 +226,7 @@ def compare(contest: SequenceContest, data: ListData, found: Found) -> tuple[lis
     asked = torch.from_numpy(found["pairs"])
     of, items = asked[:, 0] - 1, ours[asked[:, 1]]
     scores = candidate_scores(Output(hidden[of], *backbone.keys(look, items[:, None])))[:, 0]
-    whole = whole_scores(hidden, *keys)[:, ours[1:]]
+    whole = whole_scores(backbone, hidden, *keys)[:, ours[1:]]
     gaps = [
         (scores - torch.from_numpy(found["forward"]))[filled[of]],
         (whole - torch.from_numpy(found["full"]))[filled],
