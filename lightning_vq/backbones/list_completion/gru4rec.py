@@ -3,10 +3,10 @@
 Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, section 3.1. Dropout on each
 layer's output; the state that is carried on is the whole one, where the authors' code carries the dropped one.
 
-Departures: torch's units, whose reset gate acts behind the product with the state; items come in as vectors of a table, not one-hot; lists are learned whole, every position at once, and not
-in session-parallel mini-batches; no activation on the output; not the paper's losses
-(BPR is the module's `sampled_softmax` with one negative, TOP1 is not there).
-Layers of another width than the vectors' are followed by a linear one back to it.
+Departures: torch's units, whose reset gate acts behind the product with the state; items come in as vectors of a table,
+not one-hot; lists are learned whole, every position at once, and not in session-parallel mini-batches; no activation on
+the output; not the paper's losses (BPR is the module's `sampled_softmax` with one negative, TOP1 is not there). Layers
+of another width than the vectors' are followed by a linear one back to it.
 Shapes: B batch, T items of a list, D dim, W width of a layer.
 """
 
