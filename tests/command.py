@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,17 @@ def done(*arguments: str, expect: int = 0, folder: Path | None = None) -> str:
         patch.chdir(folder or Path.cwd())
         assert main() == expect, said.getvalue()
     return said.getvalue()
+
+
+def checked_again(folder: Path, **tolerance: float) -> dict[str, Any]:
+    """Hold `test` and `validate` of a run folder alone against its metrics.json, which is returned."""
+    summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    done("test", "--run", str(folder))
+    assert json.loads((folder / "test.json").read_text()) == pytest.approx(summary["test"], **tolerance)
+    done("validate", "--run", str(folder))
+    validated = json.loads((folder / "validate.json").read_text())
+    assert validated == pytest.approx({name: summary["best"][name] for name in validated}, **tolerance)
+    return summary
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -33,7 +33,7 @@ class ListBackbone(Backbone):
     needs: ClassVar[frozenset[str]] = frozenset({"lists"})
     length: int  # items of the longest list, from `prepare` on
     progress: float = 0.0  # share of the training's epochs that is behind, for what grows harder with it
-    whole: bool = False  # it learns by the softmax over all items alone
+    softmax_only: bool = False  # it learns by the softmax over all items, and by no sampled loss
 
     def __init__(self, dim: int, tied: bool, tokens: int = 0) -> None:
         super().__init__()
@@ -64,12 +64,9 @@ class ListBackbone(Backbone):
         """Return scores (M, N) of all items by hidden vectors (M, D), and what `keys` returns of all items."""
         return losses.all_scores(Output(hidden, keys, bias))
 
-    def softmax(self, output: Output) -> Tensor:
-        """Return the softmax loss over all items, a mean over predicted positions."""
-        assert output.hidden is not None
-        assert output.keys is not None
-        assert output.targets is not None
-        return losses.all_items(output.hidden, output.keys, output.bias, output.targets)
+    def softmax(self, hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        """Return the softmax loss over all items, a mean over predicted positions, see `losses.all_items`."""
+        return losses.all_items(hidden, keys, bias, targets)
 
     def forward(self, look: Lookup, batch: Lists) -> Output:
         """Return what every position that is trained predicts, its target, and what that competes with."""

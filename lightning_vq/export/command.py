@@ -21,10 +21,8 @@ from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
-SAMPLE, CLOSE = (
-    1000,
-    1e-5,
-)  # entities of a table whose vectors are held against the model's, to this share of the largest
+SAMPLE = 1000  # entities of a table whose vectors are held against the model's
+CLOSE = 1e-5  # share of the largest number by which they may differ
 
 
 def main(arguments: list[str]) -> None:

@@ -71,7 +71,7 @@ class ListCompletion(Recommender):
                 raise UserError(f"model.init_args.{key} is {value}; it must be at least {least}")
         if not isinstance(backbone, ListBackbone):
             raise UserError(f"ListCompletion continues lists by a ListBackbone, not by {type(backbone).__name__}")
-        if backbone.whole and loss != "softmax":
+        if backbone.softmax_only and loss != "softmax":
             raise UserError(f"model.init_args.loss is {loss!r}; backbone.init_args.two_stage learns by 'softmax' alone")
         self.loss, self.warmup_steps = loss, warmup_steps
         self.metrics, self.ks, self.top_k, self.seen = tuple(metrics), tuple(ks), top_k, seen
@@ -115,7 +115,10 @@ class ListCompletion(Recommender):
         """Return the loss of a mini-batch, a mean over predicted positions."""
         if self.loss == "softmax":
             assert isinstance(self.backbone, ListBackbone)
-            return self.backbone.softmax(output)
+            assert output.hidden is not None
+            assert output.keys is not None
+            assert output.targets is not None
+            return self.backbone.softmax(output.hidden, output.keys, output.bias, output.targets)
         scores = losses.candidate_scores(output)
         return losses.binary_cross_entropy(scores) if self.loss == "bce" else losses.sampled_softmax(scores, None)
 

@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.serving.files import Check, mapped, read_manifest
 from lightning_vq.serving.ids import Ids
+from lightning_vq.serving.packing import Array
 from lightning_vq.serving.ranking import Best
 from lightning_vq.serving.vectors import Codes, Full, Grid, LowRank, Tier, Vectors
 
-Array = np.ndarray[Any, Any]
 WEIGHTS = "weights.safetensors"
 MEMORY = 1 << 26  # bytes of scores that are held at a time
 BLOCK = 1 << 16  # items that are scored at a time
@@ -62,6 +62,8 @@ class Artifact:
         }
         self.tables = {name: self._vectors(told) for name, told in manifest["tables"].items()}
         self.scores = self._scores(manifest["scores"]) if manifest["scores"] else None
+        told = manifest["history"] or {}
+        self.history = {name: mapped(folder, file) for name, file in told.items()}  # of each user, where it is scored
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Artifact:
         if k < 1:
             raise UserError(f"k is {k}; it must be at least 1")
         rows, left_out = self.rows("user", users), self.rows("item", exclude) if len(exclude) else None
-        step = max(1, min(len(rows), MEMORY // (4 * BLOCK)))
+        step = MEMORY // (4 * BLOCK)  # users at a time
         made: list[list[tuple[Any, float]]] = []
         for first in range(0, len(rows), step):
             items, values = self.top(rows[first : first + step], k, exclude_seen, left_out)
@@ -206,8 +208,7 @@ class Artifact:
 
     def _seen(self, users: Array) -> tuple[Array, Array]:
         """Return what users' rows (B,) had in training: place among them, and row of the item."""
-        told = self.manifest["history"]
-        starts, items = mapped(self.folder, told["starts"]), mapped(self.folder, told["items"])
+        starts, items = self.history["starts"], self.history["items"]
         counts = starts[users + 1] - starts[users]
         owners = np.repeat(np.arange(len(users)), counts)
         places = (

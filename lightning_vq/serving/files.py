@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lightning_vq.errors import UserError
+from lightning_vq.serving.packing import Array
 
-Array = np.ndarray[Any, Any]
 Check = Literal["crc32", "sha256"]
 
 FORMAT, VERSION, MANIFEST = "lightning_vq artifact", 1, "manifest.json"
@@ -49,12 +49,9 @@ def read_manifest(folder: Path, check: Check) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        run = (
-            ", but a run folder: first python -m lightning_vq export --run"
-            if (folder / "config.yaml").is_file()
-            else ""
-        )
-        raise UserError(f"{folder} is no artifact: it has no {MANIFEST}{run}")
+        run = (folder / "config.yaml").is_file()
+        how = f"; make one of this run: python -m lightning_vq export --run {folder} --out DIR" if run else ""
+        raise UserError(f"{folder} is no artifact: it has no {MANIFEST}{how}")
     try:
         manifest = json.loads(path.read_text())
     except ValueError:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from lightning_vq.errors import UserError
-
-Array = np.ndarray[Any, Any]
+from lightning_vq.serving.packing import Array
 
 
 def as_keys(ids: Sequence[object] | Array, numbers: bool) -> Array:
@@ -35,7 +34,7 @@ class Ids:
 
     Args:
         keys: (N,) int64, or bytes of one width, in the artifact's order of rows.
-        order: (N,) rows by rising key.
+        order: (N,) int64 rows by rising key.
     """
 
     def __init__(self, keys: Array, order: Array) -> None:
@@ -54,14 +53,9 @@ class Ids:
         wanted = as_keys(ids, self.numbers)
         if not len(wanted) or not len(self):
             return np.full(len(wanted), -1, np.int64)
-        # A search by hand: numpy's own would sort all keys of a mapped file into memory.
-        low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(self), np.int64)
-        for _ in range(len(self).bit_length()):
-            middle = np.minimum((low + high) >> 1, len(self) - 1)
-            less = self.keys[self.order[middle]] < wanted
-            open_ = low < high
-            low, high = np.where(open_ & less, middle + 1, low), np.where(open_ & ~less, middle, high)
-        at = self.order[np.minimum(low, len(self) - 1)].astype(np.int64)
+        # In the keys' own type: of text that is longer than any key, numpy would copy all keys into a wider one.
+        place = np.searchsorted(self.keys, wanted.astype(self.keys.dtype), sorter=self.order)
+        at = self.order[np.minimum(place, len(self) - 1)]
         return np.where(self.keys[at] == wanted, at, -1)
 
     def ids(self, rows: Array) -> list[Any]:

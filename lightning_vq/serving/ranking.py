@@ -1,10 +1,8 @@
 """The best of scores that come in blocks. Shapes: B users, M items of a block, k best."""
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from lightning_vq.serving.packing import Array
 
 
 class Best:

@@ -4,13 +4,11 @@ Shapes: N rows, D dim, M wanted rows, B queries, S subspaces of W = D / S number
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from lightning_vq.serving.packing import unpack
-
-Array = np.ndarray[Any, Any]
+from lightning_vq.serving.packing import Array, unpack
 
 
 class Vectors(ABC):

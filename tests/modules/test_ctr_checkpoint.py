@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from clicks import QUANTIZERS, TWO, clicks, fitted, logits, samples, trainer_of
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small import weights
+from stopped import StopAt
 
 from lightning_vq.backbones.ctr.dcn import DCN
 from lightning_vq.callbacks.interrupt import Interrupt
@@ -40,17 +41,6 @@ def test_data_that_has_changed_is_refused(path: Path, tmp_path: Path, learned: A
         trainer_of().test(module, datamodule=clicks(tmp_path / "clicks.parquet"), verbose=False)
 
 
-class Ask(Callback):
-    """Asks for a stop, as Ctrl-C does, at a mini-batch."""
-
-    def __init__(self, interrupt: Interrupt, left: int) -> None:
-        self.interrupt, self.left = interrupt, left
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.left -= 1
-        self.interrupt.asked = self.interrupt.asked or self.left == 0
-
-
 @pytest.mark.parametrize("stop", [5, 19, 25])  # of 19 mini-batches an epoch
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(path: Path, tmp_path: Path, stop: int) -> None:
     dropping = partial(DCN, dim=8, cross_layers=1, hidden=(16,), dropout=0.2)
@@ -59,7 +49,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(path: Path, tmp_path: Path, 
     interrupt = Interrupt(tmp_path)
     saving = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)
     with pytest.raises(SystemExit):
-        fitted(clicks(path), QUANTIZERS, dropping, epochs=3, callbacks=[Ask(interrupt, stop), interrupt, saving])
+        fitted(clicks(path), QUANTIZERS, dropping, epochs=3, callbacks=[StopAt(interrupt, stop), interrupt, saving])
     resumed, trainer = fitted(clicks(path), QUANTIZERS, dropping, epochs=3, ckpt_path=str(tmp_path / "last.ckpt"))
     assert trainer.global_step == whole_trainer.global_step == 57
     for name, value in weights(whole).items():

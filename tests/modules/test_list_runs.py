@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small import weights
 from small_lists import lists, quiet, trained
+from stopped import StopAt
 
 from lightning_vq.backbones.list_completion.bert4rec import BERT4Rec
 from lightning_vq.backbones.list_completion.fans import FANS
@@ -61,17 +61,6 @@ def test_two_ranks_train(tmp_path: Path) -> None:
     assert trainer.world_size == 2
     assert float(trainer.callback_metrics["val/hr@5/list"]) >= 0.0
     assert all(torch.isfinite(value).all() for value in weights(module).values())
-
-
-class StopAt(Callback):
-    """Asks for a stop, as Ctrl-C does, after some mini-batches."""
-
-    def __init__(self, interrupt: Interrupt, left: int) -> None:
-        self.interrupt, self.left = interrupt, left
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.left -= 1
-        self.interrupt.asked = self.interrupt.asked or self.left == 0
 
 
 @pytest.mark.parametrize("kind", [SASRec, BERT4Rec, FANS])

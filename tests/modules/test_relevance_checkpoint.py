@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from clicks import TWO
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from relevances import QUANTIZERS, fitted, relevance
 from small import weights
 from small_lists import quiet
+from stopped import StopAt
 
 from lightning_vq.callbacks.checkpoints import BestCheckpoint, Patience
 from lightning_vq.callbacks.history import History
@@ -21,17 +21,6 @@ from lightning_vq.data import CollaborativeData
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.modules import Recommender, RelevanceRegression
-
-
-class StopAt(Callback):
-    """Asks for a stop, as Ctrl-C does, after a number of blocks."""
-
-    def __init__(self, interrupt: Interrupt, blocks: int) -> None:
-        self.interrupt, self.left = interrupt, blocks
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.left -= 1
-        self.interrupt.asked = self.interrupt.asked or self.left == 0
 
 
 @pytest.mark.parametrize("stop", [3, 7, 10])  # of 7 blocks an epoch: within one, at its end, in the second

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small import cascaded, data, trained, weights
+from stopped import StopAt
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
@@ -18,17 +19,6 @@ from lightning_vq.callbacks.history import History
 from lightning_vq.callbacks.interrupt import Interrupt
 
 QUANTIZERS = {"user": cascaded, "item": cascaded}
-
-
-class StopAt(Callback):
-    """Asks for a stop, as Ctrl-C does, after a number of blocks."""
-
-    def __init__(self, interrupt: Interrupt, blocks: int) -> None:
-        self.interrupt, self.left = interrupt, blocks
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.left -= 1
-        self.interrupt.asked = self.interrupt.asked or self.left == 0
 
 
 class Terminate(Callback):

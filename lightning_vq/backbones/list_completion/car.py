@@ -12,8 +12,7 @@ code. With x the items so far, causal attention without a residual and with x it
 What comes in and the tied output are SASRec's, as in that code; see sasrec.py, also for how positions are numbered.
 
 Departures: nobody is known to have made a list, so no vector of a creator is added to m; no penalty on the learned
-vectors beside weight decay. The paper's BPR with one negative for
-each item is the module's `sampled_softmax` with one.
+vectors beside weight decay. The paper's BPR with one negative for each item is the module's `sampled_softmax` with one.
 Shapes: B batch, T items of a list, K items kept, D dim, H heads.
 """
 

@@ -24,7 +24,7 @@ from lightning_vq.backbones.lists import Parallel
 from lightning_vq.backbones.sequences import check_share, check_sizes, clozed, item_vectors
 from lightning_vq.backbones.two_stage import TwoStage
 from lightning_vq.lookup import Lookup, rows_of
-from lightning_vq.types import Facts, Lists, Output
+from lightning_vq.types import Facts, Lists
 
 
 class FANS(Parallel):
@@ -58,7 +58,7 @@ class FANS(Parallel):
         check_share("known_probability", known_probability)
         self.layers, self.heads, self.dropout = layers, heads, dropout
         self.steps, self.known_probability = steps, known_probability
-        self.two_stage = self.whole = two_stage
+        self.two_stage = self.softmax_only = two_stage
 
     def prepare(self, facts: Facts) -> None:
         super().prepare(facts)
@@ -71,13 +71,9 @@ class FANS(Parallel):
         plain = super().scores(hidden, keys, bias)
         return self.stages.log_odds(hidden, plain) if self.two_stage else plain
 
-    def softmax(self, output: Output) -> Tensor:
-        if not self.two_stage:
-            return super().softmax(output)
-        assert output.hidden is not None
-        assert output.keys is not None
-        assert output.targets is not None
-        return self.stages.loss(output.hidden, output.keys, output.bias, output.targets)
+    def softmax(self, hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        form = self.stages.loss if self.two_stage else super().softmax
+        return form(hidden, keys, bias, targets)
 
     def masked(self, counts: Tensor) -> Tensor:
         """Return how many (B,) of the items to come, of which there are `counts` (B,), are masked."""

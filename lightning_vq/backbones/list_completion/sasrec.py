@@ -8,8 +8,8 @@ keys and values are made of x itself, and what is normalized is what is added to
     x <- FFN(LN(a)) + LN(a)
 
 Departures: positions are numbered from a list's first item, where the authors number them back from its last (so that
-a list that grows would have to be encoded anew); lists are cut by the data, not here. The paper's loss
-is the module's `bce` with one negative, which here may be another item of the list.
+a list that grows would have to be encoded anew); lists are cut by the data, not here. The paper's loss is the module's
+`bce` with one negative.
 Shapes: B batch, T items of a list, D dim, H heads.
 """
 
