@@ -97,7 +97,7 @@ def _write_ids(folder: Path, vocab: str, column: pa.Array) -> dict[str, Any]:
         if any(one is None or one.endswith("\0") for one in texts):
             raise UserError(f"an id of {vocab} is missing or ends with a null byte, which an artifact cannot keep")
         keys = np.array([one.encode() for one in texts])
-    rows = np.argsort(keys, kind="stable")
+    rows = np.argsort(keys, kind="stable").astype(np.int32 if len(keys) < 2**31 else np.int64)
     for name, array in (("ids", keys), ("order", rows)):
         np.save(folder / f"{vocab}.{name}.npy", array, allow_pickle=False)
     return {"rows": len(keys), "ids": f"{vocab}.ids.npy", "order": f"{vocab}.order.npy"}

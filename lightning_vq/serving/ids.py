@@ -34,7 +34,7 @@ class Ids:
 
     Args:
         keys: (N,) int64, or bytes of one width, in the artifact's order of rows.
-        order: (N,) int64 rows by rising key.
+        order: (N,) rows by rising key.
     """
 
     def __init__(self, keys: Array, order: Array) -> None:
@@ -53,9 +53,14 @@ class Ids:
         wanted = as_keys(ids, self.numbers)
         if not len(wanted) or not len(self):
             return np.full(len(wanted), -1, np.int64)
-        # In the keys' own type: of text that is longer than any key, numpy would copy all keys into a wider one.
-        place = np.searchsorted(self.keys, wanted.astype(self.keys.dtype), sorter=self.order)
-        at = self.order[np.minimum(place, len(self) - 1)]
+        # All searches side by side: numpy's searchsorted goes id by id and waits for memory at every step, which takes
+        # four times as long among ten million.
+        low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(self), np.int64)
+        for _ in range(len(self).bit_length()):
+            middle = np.minimum((low + high) >> 1, len(self) - 1)
+            less, left = self.keys[self.order[middle]] < wanted, low < high
+            low, high = np.where(left & less, middle + 1, low), np.where(left & ~less, middle, high)
+        at = self.order[np.minimum(low, len(self) - 1)].astype(np.int64)
         return np.where(self.keys[at] == wanted, at, -1)
 
     def ids(self, rows: Array) -> list[Any]:

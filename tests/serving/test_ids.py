@@ -11,7 +11,7 @@ from lightning_vq.serving.ids import Ids
 
 def made(keys: list[object]) -> Ids:
     array = np.array(keys) if isinstance(keys[0], int) else np.array([str(key).encode() for key in keys])
-    return Ids(array, np.argsort(array, kind="stable"))
+    return Ids(array, np.argsort(array, kind="stable").astype(np.int32))
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=40, unique=True), st.integers(-(2**62), 2**62))
