@@ -180,7 +180,7 @@ LR = {"model.init_args.lr": {"low": 1e-3, "high": 1e-2, "log": True}}
 PLANTED = {"items": 90, "branching": [4, 3], "mean_length": 12}
 TABLE: dict[str, Any] = {
     "title": "Small",
-    "columns": {"RMSE": "test/rmse", "MSE": "test/mse/user", "bytes": "bytes"},
+    "columns": {"RMSE": "test/rmse", "MSE": "test/mse/user", "bytes": "bytes", "size": "size"},
     "budgets": {"small": {"trials": 2, "fixed": {"trainer.max_epochs": 2}}},
     "seeds": 2,
     "sweep": {"objectives": {"val/rmse": "minimize"}, "fixed": {"data.init_args.planted": PLANTED}},
@@ -203,7 +203,8 @@ def test_a_table_of_losses_is_tuned_to_the_lowest_and_told_as_losses(tmp_path: P
     assert tuned["best"][0]["values"] == [min(values)]
     assert table(tmp_path)[("Full", "RMSE")]["verdict"] == "not comparable"
     full, small = (float(table(tmp_path)[(row, "bytes")]["mean"]) for row in ("Full", "MGQE"))
-    assert full == 2 * 90 * 64 * 4 > small
+    assert full == 4 * (2 * 90 * 64 + 64) > small  # two tables, and GMF's weights of their products
+    assert float(table(tmp_path)[("MGQE", "size")]["mean"]) == pytest.approx(small / full)
     assert "Gains by group: MSE" in text
     gains = (folder / "gains.csv").read_text().splitlines()
     assert any(line.startswith("MGQE,Full,tail items,test/mse/user,") for line in gains)

@@ -52,6 +52,7 @@ def test_what_did_not_run_is_no_pass(whole: tuple[Path, str]) -> None:
     assert found[("Absent", "N@10")]["verdict"] == "not at hand: python -m lightning_vq data download ml-1m"
     assert found[("Absent", "N@10")]["mean"] == ""
     assert found[("Fixed", "N@10")]["verdict"] == ""  # the paper has no such figure
+    assert found[("Fixed", "N@10")]["n"] == "1"  # as it asks for
 
 
 def test_a_refit_trains_on_validation_for_as_many_epochs(whole: tuple[Path, str]) -> None:
@@ -113,7 +114,7 @@ def test_results_of_other_settings_are_refused(whole: tuple[Path, str], tmp_path
 
 def test_more_seeds_run_only_what_is_missing(whole: tuple[Path, str]) -> None:
     text = reproduce(whole[0], "--rows", "fixed", "--seeds", "3")
-    assert "Fixed: seeds 3\n" in text
+    assert "Fixed: seeds 2, 3\n" in text  # its own row asks for one alone
     assert table(whole[0])[("Fixed", "N@10")]["n"] == "3"
     assert table(whole[0])[("Base", "N@10")]["verdict"] == "2 of 3 seeds"
 

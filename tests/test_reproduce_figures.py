@@ -46,6 +46,17 @@ def test_gains_against_scipy() -> None:
     assert math.isnan(paired_gain(("b", "a", "x"), None, [0.1] * 3, [0.2] * 3).p)  # no spread to test with
 
 
+def test_a_loss_that_is_small_enough() -> None:
+    base, values = [1.0, 1.0, 1.0], [0.99, 1.0, 1.005]  # mean difference -0.00167, standard error 0.00441, t 4.303
+    for name in ("test/ndcg@10/full", "test/rmse"):
+        gain = paired_gain(("b", "a", "x"), None, base, values, words_of(name))
+        assert (gain.low, gain.high) == pytest.approx((-0.02064, 0.01731), abs=1e-5)
+        assert gain.verdict(holm=0.6, margin=0.03) == "non-inferior (-3%)"
+        assert gain.verdict(holm=0.6, margin=0.01) == "not settled"
+        assert gain.verdict(holm=0.01, margin=0.03) == gain.verdict(holm=0.01)
+    assert paired_gain(("b", "a", "x"), None, base, values, words_of("bytes")).verdict(0.6, 0.03) == "not settled"
+
+
 def test_figures_have_the_places_that_papers_print() -> None:
     assert [number(value) for value in (0.12345, 30.339, 352.26, 512000.0)] == ["0.1235", "30.34", "352.3", "512,000"]
 

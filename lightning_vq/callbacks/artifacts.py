@@ -2,6 +2,7 @@
 
 import os
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class Artifacts(Callback):
         summary = {"state": "finished", **self._training(module, epoch), "test": test, "test_seconds": test_seconds}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
-        summary["bytes"] = sum(-(-bits // 8) for bits in served_bits(module).values())
+        summary["bytes"], full = (sum(-(-bits // 8) for bits in parts.values()) for parts in served_bits(module))
+        summary["size"] = summary["bytes"] / full
         summary["recovery"] = {}
         trees = write_trees(self.folder, module, figures=TRIAL not in os.environ)
         for table in summary["codes"]:
@@ -121,13 +123,15 @@ class Artifacts(Callback):
         return summary
 
 
-def served_bits(module: Recommender) -> dict[str, int]:
-    """Return the bits of every id table as it is served: float32 rows, or what stands in their place.
+def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bits of the model's parts as they are served, and as float32: every id table, and all other weights.
 
-    A category tree adds none: its codes' vectors are added to the rows once.
+    A table is float32 rows, or what stands in their place. A category tree adds nothing: its codes' vectors are added
+    to the rows once.
     """
     full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in module.specs.items()}  # type: ignore[union-attr]
-    return full | {name: table_bits(module, name)[1] for name, q in module.quantizers.items() if q.replaces}
+    full["weights"] = 32 * sum(w.numel() for w in chain(module.backbone.parameters(), module.outside.parameters()))
+    return full | {name: table_bits(module, name)[1] for name, q in module.quantizers.items() if q.replaces}, full
 
 
 def table_bits(module: Recommender, name: str) -> tuple[int, int]:

@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> None:
     budget = options.budget or next(iter(paper.budgets))
     if budget not in paper.budgets:
         raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")
-    seeds = paper.seeds if options.seeds is None else options.seeds
+    seeds: int | None = options.seeds
     for key, value in (("--seeds", seeds), ("--parallel", options.parallel)):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{key} is {value}; it must be at least 1")
     rows, folder = paper.chosen(options.rows), options.out / name / budget
     every: dict[str, RowRuns] = {}
@@ -68,14 +68,14 @@ def main(arguments: list[str]) -> None:
     return None
 
 
-def _run(rows: Sequence[RowRuns], seeds: int, parallel: int, hours: float | None) -> dict[str, str]:
+def _run(rows: Sequence[RowRuns], seeds: int | None, parallel: int, hours: float | None) -> dict[str, str]:
     """Run what is missing of rows, and return why some could not run."""
     began, failed = time.time(), dict[str, str]()
     for one in rows:
         if hours is not None and time.time() - began > 3600 * hours:
             break
         try:
-            one.run(seeds, parallel, lambda text: print(f"\n{text}", flush=True))
+            one.run(one.paper.asked(one.row, seeds), parallel, lambda text: print(f"\n{text}", flush=True))
         except UserError as error:  # the others may run all the same
             failed[one.row.name] = str(error)
             print(f"{one.row.name}: {error}", file=sys.stderr)
@@ -86,7 +86,7 @@ def _tell(
     paper: Paper,
     every: dict[str, RowRuns],
     chosen: Sequence[Row],
-    seeds: int,
+    seeds: int | None,
     folder: Path,
     told: list[str],
     failed: dict[str, str],
@@ -97,13 +97,13 @@ def _tell(
     by_name = {row.name: row for row in paper.rows}
     results: dict[str, dict[int, Result]] = {}
     for row in paper.rows:
-        why = failed.get(row.name)
+        why, asked = failed.get(row.name), paper.asked(row, seeds)
         try:
             kept = every[row.name].results()
         except (UserError, OSError) as error:  # of other settings than the table's now, or its base is gone
             kept, why = {}, why or str(error)
-        results[row.name] = {seed: one for seed, one in kept.items() if seed <= seeds}
-        found += figures(paper, row, results[row.name], seeds, why)
+        results[row.name] = {seed: one for seed, one in kept.items() if seed <= asked}
+        found += figures(paper, row, results[row.name], asked, why)
         if row.over is not None:
             against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
     names = {row.name for row in chosen}
@@ -113,7 +113,8 @@ def _tell(
     for family in by_family:
         part = [(gain, p) for gain, p in zip(family.gains, family.p_holm) if gain.row in names]
         if part:
-            show(family.title, GAINS, gain_cells(Family(family.title, [g for g, _ in part], [p for _, p in part])))
+            some = Family(family.title, [g for g, _ in part], [p for _, p in part])
+            show(family.title, GAINS, gain_cells(some, paper.margin))
     for line in told[1:]:
         print(line)
     for path in write(folder, paper, found, by_family, told):

@@ -13,7 +13,7 @@ from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import named_source
 
 FOLDER = Path("conf/papers")
-COSTS = ("seconds_per_epoch", "test_seconds", "bytes")
+COSTS = ("seconds_per_epoch", "test_seconds", "bytes", "size")
 COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+|rmse|mae|rmse_of_mean|mse/user)|" + "|".join(COSTS)
 
 
@@ -43,6 +43,7 @@ class Row:
         space: what is tuned, as in a sweep; nothing where the settings are known.
         refit_of: name of the row whose best trial is fitted again, on train and validation and for as many epochs.
         over: name of the row that this one is said to be better than.
+        seeds: how many fits, where not as many as the table has.
         paper: column -> the paper's figure; a column may be missing.
         comparable: the paper's figures are of the same data.
         note: what a reader must know of this row.
@@ -56,6 +57,7 @@ class Row:
     space: dict = field(default_factory=dict)
     refit_of: str | None = None
     over: str | None = None
+    seeds: int | None = None
     paper: dict[str, float] = field(default_factory=dict)
     comparable: bool = True
     note: str | None = None
@@ -89,8 +91,8 @@ class Paper:
 
     Args:
         title: paper and table number.
-        columns: the paper's column -> `test/...` of our runs, seconds_per_epoch, test_seconds, or bytes (of the id
-            tables as served).
+        columns: the paper's column -> `test/...` of our runs, seconds_per_epoch, test_seconds, bytes (of the
+            model as served: id tables and all other weights), or size (their share of the same model in float32).
         budgets: by name; the first is the default.
         sweep: settings of every row's tuning, as in a sweep's file: objectives, sampler, pruner, fixed.
         rows: in the order in which they run.
@@ -98,6 +100,8 @@ class Paper:
         tolerance: a figure nearer than this share to the paper's is called within it; null: figures that no other
             machine or data set can have.
         about: what a reader must know of the whole table.
+        margin: of a loss that is small enough, a share: a gain that is not settled, but whose 95 % interval lies above
+            -margin, is called non-inferior.
     """
 
     title: str
@@ -108,6 +112,11 @@ class Paper:
     seeds: int = 3
     tolerance: float | None = 0.03
     about: str | None = None
+    margin: float | None = None
+
+    def asked(self, row: Row, seeds: int | None) -> int:
+        """Return how many fits a row is to have, where `seeds` are asked for, or None."""
+        return seeds or row.seeds or self.seeds
 
     def root(self, row: Row) -> str | None:
         """Return the folder of named sources that a row is given, if it is."""

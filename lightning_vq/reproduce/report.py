@@ -40,18 +40,18 @@ def figure_cells(figures: Sequence[Figure]) -> Cells:
     return rows
 
 
-def gain_cells(family: Family) -> Cells:
+def gain_cells(family: Family, margin: float | None) -> Cells:
     rows = []
     for g, holm in zip(family.gains, family.p_holm):
         interval = "" if math.isnan(g.low) else f" [{g.low:+.1%}, {g.high:+.1%}]"
         said = "" if g.paper is None else f"{g.paper:+.1%}"
         tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
         gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"
-        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm)])
+        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm, margin)])
     return rows
 
 
-def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> list[str]:
+def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None) -> list[str]:
     """Return what a reader of the tables must know."""
     tuned = [row for row in paper.rows if row.space]
     told = f"budget {budget[0]}: "
@@ -61,11 +61,13 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         )
     if len(tuned) < len(paper.rows):
         told += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
-    told += f"{seeds} seed{'s' if seeds > 1 else ''}"
+    asked = {row.name: paper.asked(row, seeds) for row in paper.rows}
+    numbers = sorted(set(asked.values()), reverse=True)
+    told += f"{' or '.join(map(str, numbers))} seed{'s' if numbers[0] > 1 else ''}"
     if tuned:
         told += ", from 1: tuning has seed 0, whose best trial owes some of its figure to having been chosen"
     said = [
-        f"python -m lightning_vq reproduce {name} --budget {budget[0]} --seeds {seeds}",
+        f"python -m lightning_vq reproduce {name} --budget {budget[0]}" + (f" --seeds {seeds}" if seeds else ""),
         f"{told}.",
         "obtained: mean ± standard deviation over n seeds.",
     ]
@@ -75,9 +77,11 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int) -> li
         said += [
             "Whether a quantized row gains is told by the table of gains alone: mean difference over the seeds of both "
             "rows, as a share of the base mean (that of the row under `over`), with the 95 % interval by Student's t. "
-            "p Holm: corrected over that table; better, worse (of seconds, bytes: more, less) where it is below 0.05.",
+            "p Holm: corrected over that table; better, worse (of costs: more, less) where it is below 0.05.",
             f"Groups, {DEFINITION}.",
         ]
+    if paper.margin is not None:
+        said.append(f"non-inferior: not settled, and the whole interval is above -{paper.margin:.0%}.")
     return said + ([paper.about] if paper.about else [])
 
 
@@ -96,7 +100,7 @@ def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Fami
     paths = [folder / "table.md", folder / "table.csv", folder / "gains.csv"]
     drawn = [folder / "table.png"] if any(f.values for f in figures) else []
     blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures))]
-    blocks += [(family.title, GAINS, gain_cells(family)) for family in families]
+    blocks += [(family.title, GAINS, gain_cells(family, paper.margin)) for family in families]
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
         lines += ["![The paper's figures and those obtained](table.png)", ""] if drawn else []
@@ -121,7 +125,7 @@ def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Fami
         for family in families:
             for gain, holm in zip(family.gains, family.p_holm):
                 metric = paper.columns.get(gain.column, f"test/{paper.grouped()}")
-                values = [*gain[:3], metric, *gain[3:-1], holm, gain.verdict(holm)]
+                values = [*gain[:3], metric, *gain[3:-1], holm, gain.verdict(holm, paper.margin)]
                 table.writerow(["" if v is None or v != v else v for v in values])
     for path in drawn:
         draw(path, list(paper.columns), figures)

@@ -85,10 +85,13 @@ class Gain(NamedTuple):
     n: int  # seeds
     words: tuple[str, str]  # for more and for less of it
 
-    def verdict(self, holm: float) -> str:
-        """Return what p after Holm's correction leaves to be said."""
+    def verdict(self, holm: float, margin: float | None = None) -> str:
+        """Return what p after Holm's correction leaves to be said, and the interval beside a margin of loss."""
         if self.n < 2:
             return "one seed"
+        worst = {"worse": self.low, "better": -self.high}.get(self.words[1])  # of what has a better and a worse
+        if margin is not None and worst is not None and worst > -margin and not holm < ALPHA:
+            return f"non-inferior (-{margin:.0%})"
         if math.isnan(holm) or holm >= ALPHA:
             return "not settled" if holm >= ALPHA else ""
         return self.words[self.gain < 0]
