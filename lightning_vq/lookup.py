@@ -72,6 +72,16 @@ class Lookup:
         places[order] = torch.arange(len(order), device=order.device)
         return rows_of(vectors, places).view(*ids.shape, vectors.shape[1])
 
+    def padded(self, name: str, ids: Tensor) -> Tensor:
+        """Return the vectors (B, T, D) of ids (B, T), zeros for padding (-1), which is not looked up."""
+        flat = ids.reshape(-1)
+        places = (flat >= 0).nonzero()[:, 0]
+        if len(places) == len(flat):
+            return self(name, ids)
+        vectors = self(name, flat[places])
+        whole = vectors.new_zeros(len(flat), vectors.shape[1]).index_copy(0, places, vectors)
+        return whole.view(*ids.shape, -1)
+
     def _inside(self, name: str, ids: Tensor) -> Tensor:
         if name in self._whole:
             return rows_of(self._whole[name], ids)

@@ -46,8 +46,8 @@ def attend(
         causal: query number n sees the first n + 1 keys; not with `there`.
         drop: share of the weights to be dropped.
     """
-    cells = queries.shape[:3].numel() * keys.shape[2]
-    if drop and queries.device.type == "cpu" and cells <= CELLS:  # torch's dropout takes half as long as all the rest
+    few = drop and queries.shape[:3].numel() * keys.shape[2] <= CELLS
+    if few and queries.device.type == "cpu":  # torch's dropout takes half as long as all the rest
         scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
         size = scores.shape[2:]
         seen = torch.ones(size, dtype=torch.bool).tril() if causal else None if there is None else there[:, None, None]

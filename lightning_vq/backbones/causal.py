@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lightning_vq.backbones.attention import check_attention, numbered, position_table
 from lightning_vq.backbones.layers import dropped
 from lightning_vq.backbones.lists import Autoregressive
-from lightning_vq.backbones.sequences import at, item_vectors
+from lightning_vq.backbones.sequences import at
 from lightning_vq.lookup import Lookup, rows_of
 from lightning_vq.types import Facts, Lists
 
@@ -130,5 +130,5 @@ class CausalAttention(Causal):
         return self.norm(x).squeeze(1), Past(kept, there, state.counts + 1)
 
     def _inputs(self, look: Lookup, items: Tensor, numbers: Tensor) -> Tensor:
-        x = item_vectors(look, items) * self.dim**0.5 + numbered(self.positions, numbers)
+        x = look.padded("item", items) * self.dim**0.5 + numbered(self.positions, numbers)
         return dropped(x, self.dropout, self.training)

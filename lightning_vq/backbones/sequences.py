@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from lightning_vq.errors import UserError
-from lightning_vq.lookup import Lookup
 
 
 def check_sizes(**sizes: int) -> None:
@@ -29,17 +28,6 @@ def check_share(name: str, share: float) -> None:
     """
     if not 0 <= share < 1:
         raise UserError(f"backbone.init_args.{name} is {share}; it must be in [0, 1)")
-
-
-def item_vectors(look: Lookup, ids: Tensor) -> Tensor:
-    """Return the vectors (B, T, D) of items and tokens (B, T), zeros for padding (-1), which nothing looks up."""
-    flat = ids.reshape(-1)
-    places = (flat >= 0).nonzero()[:, 0]
-    if len(places) == len(flat):
-        return look("item", ids)
-    vectors = look("item", flat[places])
-    whole = vectors.new_zeros(len(flat), vectors.shape[1]).index_copy(0, places, vectors)
-    return whole.view(*ids.shape, -1)
 
 
 def at(x: Tensor, places: Tensor) -> Tensor:

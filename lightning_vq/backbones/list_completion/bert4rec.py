@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from lightning_vq.backbones.attention import check_attention
 from lightning_vq.backbones.encoder import Encoder
 from lightning_vq.backbones.lists import BIAS, Autoregressive
-from lightning_vq.backbones.sequences import check_share, clozed, item_vectors
+from lightning_vq.backbones.sequences import check_share, clozed
 from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.types import Facts, Lists, TableSpec
@@ -102,5 +102,5 @@ class BERT4Rec(Autoregressive):
         return self._encoded(look, masked, places), masked
 
     def _encoded(self, look: Lookup, items: Tensor, places: Tensor) -> Tensor:
-        hidden: Tensor = self.encoder(item_vectors(look, items), items >= 0, places)
+        hidden: Tensor = self.encoder(look.padded("item", items), items >= 0, places)
         return hidden

@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool1d, pad
 
 from lightning_vq.backbones.causal import Causal
 from lightning_vq.backbones.layers import dropped
-from lightning_vq.backbones.sequences import check_share, check_sizes, item_vectors
+from lightning_vq.backbones.sequences import check_share, check_sizes
 from lightning_vq.lookup import Lookup
 
 
@@ -51,7 +51,7 @@ class Caser(Causal):
         self.output = nn.Linear(vertical * dim + horizontal * window, dim)
 
     def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, Tensor]:
-        padded = pad(item_vectors(look, items), (0, 0, self.window - 1, 0))
+        padded = pad(look.padded("item", items), (0, 0, self.window - 1, 0))
         return self._convolved(padded), padded
 
     def state(self, kept: Tensor, items: Tensor, last: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from lightning_vq.backbones.attention import check_attention
 from lightning_vq.backbones.encoder import Encoder
 from lightning_vq.backbones.lists import Parallel
-from lightning_vq.backbones.sequences import check_share, check_sizes, clozed, item_vectors
+from lightning_vq.backbones.sequences import check_share, check_sizes, clozed
 from lightning_vq.backbones.two_stage import TwoStage
 from lightning_vq.lookup import Lookup, rows_of
 from lightning_vq.types import Facts, Lists
@@ -109,6 +109,6 @@ class FANS(Parallel):
     def _encoded(self, look: Lookup, items: Tensor, known: Tensor, places: Tensor) -> Tensor:
         """Return hidden vectors (M, D) at places (M,) of items and masks (B, T), of which so many (B,) are given."""
         later = torch.arange(items.shape[1], device=items.device) >= known[:, None]
-        vectors = item_vectors(look, items) + rows_of(self.parts, later.long())
+        vectors = look.padded("item", items) + rows_of(self.parts, later.long())
         hidden: Tensor = self.encoder(vectors, items >= 0, places)
         return hidden

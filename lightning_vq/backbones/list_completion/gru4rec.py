@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lightning_vq.backbones.attention import linear
 from lightning_vq.backbones.causal import Causal
 from lightning_vq.backbones.layers import dropped
-from lightning_vq.backbones.sequences import at, check_share, check_sizes, item_vectors
+from lightning_vq.backbones.sequences import at, check_share, check_sizes
 from lightning_vq.lookup import Lookup
 
 
@@ -43,7 +43,7 @@ class GRU4Rec(Causal):
         self.output = nn.Identity() if width == dim else linear(width, dim)
 
     def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self._read(item_vectors(look, items), [None] * self.layers)
+        return self._read(look.padded("item", items), [None] * self.layers)
 
     def state(self, kept: list[Tensor], items: Tensor, last: Tensor) -> list[Tensor]:
         return [at(states, last) for states in kept]
