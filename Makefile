@@ -41,8 +41,11 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) cage/table8_ctr --parallel 1
 	$(REPRODUCE) cage/table1 --rows 'AotM *'
 	$(REPRODUCE) cage/table1 --rows 'attlist *'
+	$(REPRODUCE) bars/ml-1m-seq
 	$(REPRODUCE) cage/table4
 	$(REPRODUCE) cage/figure5
+	$(REPRODUCE) mgqe/table4
+	$(REPRODUCE) mgqe/table6
 	$(REPRODUCE) mgqe/table5
 	$(if $(RECBOLE),$(RUN) benchmarks/against_recbole.py --recbole $(RECBOLE))
 

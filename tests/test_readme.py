@@ -29,7 +29,7 @@ LESS = {
     "export": [],
     "recommend": [],
 }
-SERVED = "python -m lightning_vq fit --config conf/mgqe_bprmf.yaml"  # whose run is exported
+SERVED = {model: f"python -m lightning_vq fit --config conf/{model}.yaml" for model in ("mgqe_bprmf", "sasrec")}
 SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
 
 
@@ -42,7 +42,10 @@ def stories() -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {}
     for command in COMMANDS:
         shared = next((what for what in ("runs/cove_lgcn/1", "sweeps/", "ml-100k") if what in command), command)
-        shared = SERVED if "mgqe_bprmf" in command or "served" in command else shared
+        if "sasrec" in command or "served_lists" in command:
+            shared = SERVED["sasrec"]
+        elif "mgqe_bprmf" in command or "served" in command:
+            shared = SERVED["mgqe_bprmf"]
         parts.setdefault(COMMANDS[0] if shared == "runs/cove_lgcn/1" else shared, []).append(command)
     return {commands[0]: commands for commands in parts.values()}
 

@@ -1,5 +1,6 @@
 """`python -m lightning_vq export --run DIR --out DIR`: a run's best model as files that are served without torch."""
 
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.arguments import Parser
+from lightning_vq.backbones.lists import Autoregressive
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import Line, Sizes, sizes
 from lightning_vq.export.tables import order_of
@@ -19,10 +21,14 @@ from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
+from lightning_vq.serving.scoring import Continued, Pairwise
+from lightning_vq.sources.interactions import Array
+from lightning_vq.types import Pairs
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
 SAMPLE = 1000  # entities of a table whose vectors are held against the model's
 CLOSE = 1e-5  # share of the largest number by which they may differ
+NETWORK_CLOSE = 1e-4  # the same of what a network makes: another program adds in another order
 
 
 def main(arguments: list[str]) -> None:
@@ -56,16 +62,18 @@ def main(arguments: list[str]) -> None:
         artifact = load(made)
         check(artifact, module)
         show(sizes(artifact))
-        del artifact  # its mapped files move
-        shutil.move(made, options.out)
+        shutil.move(made, options.out)  # mapped files stay mapped
     print(f"Artifact: {options.out}")
-    if (options.run / "vocab" / "user.parquet").is_file():
+    if isinstance(artifact.scoring, Continued):
+        some = shlex.join(str(one) for one in ids["item"][:3].to_pylist())
+        print(f"Next: python -m lightning_vq recommend {options.out} --items {some}")
+    elif artifact.scoring is not None:
         print(f"Next: python -m lightning_vq recommend {options.out} --user {ids['user'][0].as_py()}")
 
 
 @torch.no_grad()
 def check(artifact: Artifact, module: Recommender) -> None:
-    """Hold an artifact's vectors against the model's.
+    """Hold an artifact's vectors, and what its network makes of some, against the model's.
 
     Raises:
         UserError: they differ; nothing is left behind then.
@@ -80,6 +88,25 @@ def check(artifact: Artifact, module: Recommender) -> None:
         gap, scale = np.abs(artifact.tables[name].take(rows) - expected).max(), np.abs(expected).max()
         if not gap <= CLOSE * max(scale, 1e-30):
             raise UserError(f"table {name!r}: the artifact's vectors differ from the model's by {gap:.2g}; not written")
+    if isinstance(artifact.scoring, Continued | Pairwise):
+        found, expected = _network_outputs(artifact, module)
+        gap, scale = np.abs(found - expected).max(), np.abs(expected).max()
+        if not gap <= NETWORK_CLOSE * max(scale, 1e-30):
+            raise UserError(f"the written network's output differs from the model's by {gap:.2g}; not written")
+
+
+def _network_outputs(artifact: Artifact, module: Recommender) -> tuple[Array, Array]:
+    """Return what the artifact's network and the model make of a list of a few items, or of a few users."""
+    look, orders = module.lookup(), {vocab: order_of(module, vocab) for vocab in artifact.ids}
+    if isinstance(artifact.scoring, Continued):
+        rows = np.arange(min(7, len(orders["item"]), artifact.scoring.longest))
+        items = torch.from_numpy(orders["item"][rows]).to(module.device)
+        assert isinstance(module.backbone, Autoregressive)
+        return artifact.after(rows), module.backbone.begin(look, items[None])[0].cpu().numpy()
+    rows = np.arange(min(3, len(orders["user"])))
+    users = torch.from_numpy(orders["user"][rows]).to(module.device)
+    scores = module.backbone(look, Pairs(users, None)).scores
+    return artifact.all_scores(rows), scores.cpu().numpy()[:, orders["item"]]
 
 
 def show(found: Sizes) -> None:
@@ -94,7 +121,7 @@ def show(found: Sizes) -> None:
     table.add_section()
     share = f"{100 * found.served / found.full:.1f} % of"
     table.add_row("", "model", f"{sum(part.bits or 0 for part in found.parts):,}", f"{found.served:,}", "")
-    table.add_row("", f"{share} float32 tables", f"{8 * found.full:,}", f"{found.full:,}", "")
+    table.add_row("", f"{share} float32", f"{8 * found.full:,}", f"{found.full:,}", "")
     table.add_section()
     for part in found.beside:
         table.add_row(*_cells(part))

@@ -1,4 +1,4 @@
-"""How a served model scores: which vectors are queries and keys, from tables where they are rows of them.
+"""How a served model scores: by which vectors and which network, from tables where they are rows of them.
 
 Shapes: U users, N items, D dim.
 """
@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_vq.backbones.lists import Autoregressive
+from lightning_vq.export.networks import FILE, ListEncoder, Network, PairScorer
 from lightning_vq.export.tables import Kept, Part, full
 from lightning_vq.lookup import Lookup
-from lightning_vq.modules import CollaborativeFiltering
+from lightning_vq.modules import CollaborativeFiltering, ListCompletion
 from lightning_vq.modules.base import Recommender
 from lightning_vq.sources.interactions import Array
 from lightning_vq.types import Pairs
@@ -18,47 +20,82 @@ from lightning_vq.types import Pairs
 SCALE, BIAS = "query.scale", "key.bias.npy"
 
 
-class Scoring(NamedTuple):
-    """s(user, item) = (query * scale) . key + bias."""
+class Served(NamedTuple):
+    """How an artifact scores, see lightning_vq.serving.scoring."""
 
     told: dict[str, Any]  # for the manifest
     vectors: dict[str, Kept]  # that are rows of no table, by name
     parts: dict[str, Part]  # scale and bias
+    network: Network | None
 
 
 @torch.no_grad()
-def scoring(module: Recommender, orders: dict[str, Array]) -> Scoring | None:
-    """Return how users and items are scored; None where that is no inner product of theirs.
+def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
+    """Return how items are scored; None where vectors alone are served.
 
     Args:
         module: in evaluation mode.
         orders: (N,) rows of each vocabulary in the artifact's order.
     """
-    backbone = module.backbone
-    if not isinstance(module, CollaborativeFiltering) or not backbone.inner_product:
+    if isinstance(module, ListCompletion):
+        return _of_lists(module, orders) if isinstance(module.backbone, Autoregressive) else None
+    if not isinstance(module, CollaborativeFiltering):
         return None
+    return _products(module, orders) if module.backbone.inner_product else _pairs(module)
+
+
+def _products(module: CollaborativeFiltering, orders: dict[str, Array]) -> Served:
+    """s(user, item) = (query * scale) . key + bias."""
+    backbone = module.backbone
     assert module.facts is not None
     look = module.lookup()
     output = backbone(look, Pairs(torch.arange(module.facts.rows["user"], device=module.device), None))
     assert output.hidden is not None
     assert output.keys is not None
-    vectors, parts, scale = {}, {}, backbone.query_scale()
+    scale = backbone.query_scale()
     queries = _table(module, look, "user", output.hidden, scale)
+    vectors, parts = {}, {}
     if queries is None:
         queries, scale = "query", None
         vectors[queries] = full(queries, "user", output.hidden, orders["user"])
-    keys = _table(module, look, "item", output.keys, None)
-    if keys is None:
-        keys = "key"
-        vectors[keys] = full(keys, "item", output.keys, orders["item"])
     if scale is not None:
         parts[SCALE] = Part("scale of queries", 32 * len(scale), scale.float().cpu().numpy())
-    if output.bias is not None:
-        bias = output.bias.float().cpu().numpy()[orders["item"]]
-        parts[BIAS] = Part("biases of keys", 32 * len(bias), bias, len(bias))
-    told: dict[str, str | None] = {"queries": queries, "keys": keys}
-    told |= {"scale": SCALE if SCALE in parts else None, "bias": BIAS if BIAS in parts else None}
-    return Scoring(told, vectors, parts)
+    told = {"kind": "products", "queries": queries, "scale": SCALE if SCALE in parts else None}
+    of_items, keys, biases = _keys(module, look, output.keys, output.bias, orders)
+    return Served(told | of_items, vectors | keys, parts | biases, None)
+
+
+def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served:
+    """s(list, item) = what the encoder makes of the list's vectors . key + bias."""
+    backbone, look = module.backbone, module.lookup()
+    assert isinstance(backbone, Autoregressive)
+    encoder = ListEncoder(backbone, dict(module.outside).get("item"))
+    # A list was trained on less its last item, which was to be predicted.
+    told = {"kind": "lists", "network": FILE, "given": "item", "longest": max(backbone.length - 1, 1)}
+    of_items, keys, biases = _keys(module, look, *backbone.keys(look), orders)
+    return Served(told | of_items, keys, biases, encoder.eval())
+
+
+def _pairs(module: CollaborativeFiltering) -> Served:
+    """s(user, item) = a network of both's vectors."""
+    names = list(module.specs)
+    many = [module.specs[name].vocab == "item" for name in names]
+    given = [{"table": name, "of_users": not of_items} for name, of_items in zip(names, many)]
+    told = {"kind": "pairs", "network": FILE, "given": given}
+    return Served(told, {}, {}, PairScorer(module.backbone, names, many, [module.specs[n].dim for n in names]).eval())
+
+
+def _keys(
+    module: Recommender, look: Lookup, keys: Tensor, bias: Tensor | None, orders: dict[str, Array]
+) -> tuple[dict[str, Any], dict[str, Kept], dict[str, Part]]:
+    """Return what the manifest tells of items' keys (N, D) and biases (N,), and what has to be kept of them."""
+    name, order = _table(module, look, "item", keys, None), orders["item"]
+    vectors = {} if name is not None else {"key": full("key", "item", keys, order)}
+    parts = {}
+    if bias is not None:
+        numbers = bias.float().cpu().numpy()[order]
+        parts[BIAS] = Part("biases of keys", 32 * len(numbers), numbers, len(numbers))
+    return {"keys": name or "key", "bias": BIAS if parts else None}, vectors, parts
 
 
 def _table(module: Recommender, look: Lookup, vocab: str, vectors: Tensor, scale: Tensor | None) -> str | None:

@@ -47,8 +47,8 @@ def sizes(artifact: Artifact) -> Sizes:
     beside = [
         Line("", "ids", None, ids),
         Line("", "history", None, history),
-        Line("", "headers of files", None, of_parts - sum(part.bytes for part in parts)),
+        Line("", "headers and graphs of files", None, of_parts - sum(part.bytes for part in parts)),
         Line("", "manifest", None, on_disk[MANIFEST]),
     ]
     full = sum(4 * one["rows"] * one["dim"] for one in manifest["tables"].values())
-    return Sizes(parts, beside, full + sum(part.bytes for part in parts if part.table == "scores"))
+    return Sizes(parts, beside, full + sum(part.bytes for part in parts if part.table in ("scores", "network")))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.modules.base import Recommender
 from lightning_vq.quantizers import DPQ, DQVAE, MGQE, LowRank, Scalar
 from lightning_vq.quantizers.base import bit_width
@@ -64,7 +65,7 @@ def kept(module: Recommender, name: str, order: Array) -> Kept:
         assert isinstance(quantizer, DPQ | MGQE | DQVAE)
         made = _product(name, quantizer, _codes(module, name)[order])
     made.told.update(vocab=spec.vocab, dim=spec.dim, rows=len(order))
-    if name in module.outside:
+    if name in module.outside and not isinstance(module.backbone, ListBackbone):  # whose rows outside are tokens
         row = _numbers(module.outside[name])[0]
         made.parts[f"{name}.fallback"] = Part("vector of unknown ids", 32 * spec.dim, row)
     return made

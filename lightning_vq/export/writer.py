@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import lightning_vq
 from lightning_vq.errors import UserError
+from lightning_vq.export.networks import write_network
 from lightning_vq.export.queries import scoring
 from lightning_vq.export.tables import Kept, Part, kept, order_of
 from lightning_vq.modules.base import Recommender
@@ -43,21 +44,28 @@ def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], 
         "quantizers": {name: describe(quantizer) for name, quantizer in module.quantizers.items()},
         "run": told,
         "scores": served.told if served else None,
-        "history": _write_history(folder, module, orders) if served else None,
+        "history": _write_history(folder, module, orders) if served and "user" in orders else None,
     }
+    written = {"network": write_network(folder, served.network)} if served and served.network else {}
     ordered = {vocab: one.take(pa.array(orders[vocab])) for vocab, one in ids.items()}
-    write_files(folder, tables, served.parts if served else {}, ordered, about)
+    write_files(folder, tables, served.parts if served else {}, written, ordered, about)
 
 
 def write_files(
-    folder: Path, tables: dict[str, Kept], more: dict[str, Part], ids: dict[str, pa.Array], about: dict[str, Any]
+    folder: Path,
+    tables: dict[str, Kept],
+    more: dict[str, Part],
+    written: dict[str, list[dict[str, Any]]],
+    ids: dict[str, pa.Array],
+    about: dict[str, Any],
 ) -> None:
     """Write tables, what else scores need, ids, and the manifest.
 
     Args:
-        folder: where nothing is yet but what `about` names.
+        folder: where nothing is yet but what `written` and `about` name.
         tables: by name.
         more: parts that are of no table.
+        written: what the manifest tells of parts that are in files already.
         ids: (N,) original ids of each vocabulary, in the order of the tables' rows.
         about: what else the manifest tells.
     """
@@ -73,7 +81,7 @@ def write_files(
         **about,
         "vocabularies": {vocab: _write_ids(folder, vocab, one) for vocab, one in ids.items()},
         "tables": {name: one.told for name, one in tables.items()},
-        "parts": told_parts,
+        "parts": told_parts | written,
     }
     files = sorted(path.name for path in folder.iterdir())
     manifest["files"] = {name: {"bytes": (folder / name).stat().st_size} | sums(folder / name) for name in files}

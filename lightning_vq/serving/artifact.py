@@ -5,7 +5,7 @@ Shapes: M ids, D dim, B users, N items, k recommendations.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -14,12 +14,12 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.serving.files import Check, mapped, read_manifest
 from lightning_vq.serving.ids import Ids
 from lightning_vq.serving.packing import Array
-from lightning_vq.serving.ranking import Best
-from lightning_vq.serving.vectors import Codes, Full, Grid, LowRank, Tier, Vectors
+from lightning_vq.serving.ranking import BLOCK, best_of
+from lightning_vq.serving.scoring import Continued, Scoring, read_scoring
+from lightning_vq.serving.vectors import Vectors, read_vectors
 
 WEIGHTS = "weights.safetensors"
 MEMORY = 1 << 26  # bytes of scores that are held at a time
-BLOCK = 1 << 16  # items that are scored at a time
 
 
 def load(folder: str | Path, check: Check = "crc32") -> "Artifact":
@@ -34,15 +34,6 @@ def load(folder: str | Path, check: Check = "crc32") -> "Artifact":
         UserError: it is no artifact, of another version, or a file is missing, cut short or altered.
     """
     return Artifact(Path(folder), read_manifest(Path(folder), check))
-
-
-class Scores(NamedTuple):
-    """s(user, item) = query . key + bias."""
-
-    queries: Vectors  # of users
-    scale: Array | None  # (D,) on the queries
-    keys: Vectors  # of items
-    bias: Array | None  # (N,)
 
 
 class Artifact:
@@ -60,8 +51,9 @@ class Artifact:
             vocab: Ids(mapped(folder, told["ids"]), mapped(folder, told["order"]))
             for vocab, told in manifest["vocabularies"].items()
         }
-        self.tables = {name: self._vectors(told) for name, told in manifest["tables"].items()}
-        self.scores = self._scores(manifest["scores"]) if manifest["scores"] else None
+        self.tables = {name: read_vectors(folder, told, self._weights) for name, told in manifest["tables"].items()}
+        scores = manifest["scores"]
+        self.scoring = read_scoring(folder, scores, self.tables, self._weights) if scores else None
         told = manifest["history"] or {}
         self.history = {name: mapped(folder, file) for name, file in told.items()}  # of each user, where it is scored
 
@@ -108,12 +100,11 @@ class Artifact:
         """Return the scores (M,) of items for a user, both by original id.
 
         Raises:
-            UserError: an unknown id; a model whose scores are no inner products.
+            UserError: an unknown id; a model that scores no items for users.
         """
-        scores, rows = self._scored(), self.rows("item", items)
-        query = self._queries(scores, self.rows("user", [user]))[0]
-        made: Array = scores.keys.take(rows) @ query
-        return made if scores.bias is None else made + scores.bias[rows]
+        scoring, rows = self._of_users(), self.rows("item", items)
+        made: Array = scoring.scores(scoring.users(self.rows("user", [user])), rows)[0]
+        return made
 
     def recommend(
         self,
@@ -140,17 +131,46 @@ class Artifact:
         exclude: Sequence[object] | Array = (),
     ) -> list[list[tuple[Any, float]]]:
         """Return the same for each of many users (B,), which takes less time than one after the other."""
-        if k < 1:
-            raise UserError(f"k is {k}; it must be at least 1")
+        _check_k(k)
+        self._of_users()
         rows, left_out = self.rows("user", users), self.rows("item", exclude) if len(exclude) else None
         step = MEMORY // (4 * BLOCK)  # users at a time
         made: list[list[tuple[Any, float]]] = []
         for first in range(0, len(rows), step):
-            items, values = self.top(rows[first : first + step], k, exclude_seen, left_out)
-            for places, told in zip(items, values):
-                there = np.isfinite(told)
-                made.append(list(zip(self.ids["item"].ids(places[there]), told[there].tolist())))
+            made += self._told(*self.top(rows[first : first + step], k, exclude_seen, left_out))
         return made
+
+    def complete(
+        self,
+        items: Sequence[object] | Array,
+        k: int = 10,
+        exclude_seen: bool = True,
+        exclude: Sequence[object] | Array = (),
+        unknown: Literal["error", "skip"] = "error",
+    ) -> list[tuple[Any, float]]:
+        """Return the best k next items of a list with their scores, best first; fewer where fewer are left.
+
+        Args:
+            items: original ids (T,) in their order. Of more than the model was ever shown the last ones count.
+            k: how many.
+            exclude_seen: leave out what is in the list.
+            exclude: original ids of more items to be left out.
+            unknown: "error", or "skip": ids that the model does not know are passed over.
+
+        Raises:
+            UserError: an unknown id, no known one, a model that continues no lists.
+        """
+        _check_k(k)
+        rows = self.rows("item", items, "error" if unknown == "error" else "fallback")
+        rows, out = rows[rows >= 0], self.rows("item", exclude) if len(exclude) else np.empty(0, np.int64)
+        out = np.concatenate([rows, out]) if exclude_seen else out
+        return self._told(*best_of(self._of_lists(), self.after(rows), 1, k, None, out))[0]
+
+    def after(self, rows: Array) -> Array:
+        """Return the query (1, D) for the item after those of a list, given by their rows (T,), one or more."""
+        if not len(rows):
+            raise UserError("the list has no known item: nothing tells what comes next")
+        return self._of_lists().after(rows)
 
     def top(
         self, users: Array, k: int, exclude_seen: bool = True, left_out: Array | None = None
@@ -163,48 +183,40 @@ class Artifact:
             exclude_seen: leave out what users had in training.
             left_out: rows of items that are left out for all of them.
         """
-        scores = self._scored()
-        queries, seen = self._queries(scores, users), self._seen(users) if exclude_seen else None
-        best = Best(len(users), k)
-        for first in range(0, scores.keys.rows, BLOCK):
-            part = slice(first, min(first + BLOCK, scores.keys.rows))
-            found = scores.keys.products(queries, part)
-            if scores.bias is not None:
-                found += scores.bias[part]
-            if seen is not None:
-                owners, items = seen
-                inside = (items >= part.start) & (items < part.stop)
-                found[owners[inside], items[inside] - first] = -np.inf
-            if left_out is not None:
-                found[:, left_out[(left_out >= part.start) & (left_out < part.stop)] - first] = -np.inf
-            best.take(found, first)
-        return best.items, best.values
+        scoring, seen = self._of_users(), self._seen(users) if exclude_seen else None
+        return best_of(scoring, scoring.users(users), len(users), k, seen, left_out)
 
     def all_scores(self, users: Array) -> Array:
         """Return the scores (B, N) of all items, in the order of the artifact's rows, for users' rows (B,)."""
-        scores = self._scored()
-        made = scores.keys.products(self._queries(scores, users), slice(0, scores.keys.rows))
-        return made if scores.bias is None else made + scores.bias
+        scoring = self._of_users()
+        return scoring.scores(scoring.users(users), slice(0, scoring.items))
 
     # -- from the files ----------------------------------------------------------------------------------------------
 
-    def _scored(self) -> Scores:
-        if self.scores is None:
-            raise UserError(
-                f"{self.folder}: scores of {self.manifest['model']['backbone']} are no inner products of users and "
-                "items: it serves vectors alone (embed)"
-            )
-        return self.scores
+    def _of_users(self) -> Scoring:
+        if self.scoring is None or isinstance(self.scoring, Continued):
+            how = "vectors alone (embed)" if self.scoring is None else "what comes next in a list (complete)"
+            raise UserError(f"{self.folder} scores no items for users: of {self._model} it serves {how}")
+        return self.scoring
+
+    def _of_lists(self) -> Continued:
+        if not isinstance(self.scoring, Continued):
+            raise UserError(f"{self.folder} continues no lists: it is of {self._model}")
+        return self.scoring
+
+    @property
+    def _model(self) -> str:
+        return str(self.manifest["model"]["backbone"])
+
+    def _told(self, rows: Array, values: Array) -> list[list[tuple[Any, float]]]:
+        """Return (original id, score) of rows (B, k) that are there."""
+        there = np.isfinite(values)
+        return [list(zip(self.ids["item"].ids(r[t]), v[t].tolist())) for r, v, t in zip(rows, values, there)]
 
     def _table(self, name: str) -> Vectors:
         if name not in self.tables:
             raise UserError(f"{self.folder} has no table {name!r}{nearest(name, self.tables)}")
         return self.tables[name]
-
-    @staticmethod
-    def _queries(scores: Scores, users: Array) -> Array:
-        made = scores.queries.take(users)
-        return made if scores.scale is None else made * scores.scale
 
     def _seen(self, users: Array) -> tuple[Array, Array]:
         """Return what users' rows (B,) had in training: place among them, and row of the item."""
@@ -216,24 +228,7 @@ class Artifact:
         )
         return owners, np.asarray(items[places])
 
-    def _scores(self, told: dict[str, Any]) -> Scores:
-        scale = self._weights[told["scale"]] if told["scale"] else None
-        bias = mapped(self.folder, told["bias"]) if told["bias"] else None
-        return Scores(self.tables[told["queries"]], scale, self.tables[told["keys"]], bias)
 
-    def _vectors(self, told: dict[str, Any]) -> Vectors:
-        kind, weights = told["kind"], self._weights
-        if kind == "full":
-            return Full(mapped(self.folder, told["file"]))
-        if kind == "low_rank":
-            return LowRank(mapped(self.folder, told["file"]), weights[told["right"]])
-        if kind == "grid":
-            packed = mapped(self.folder, told["file"])
-            return Grid(packed, told["bits"], told["rows"], weights[told["low"]], weights[told["step"]])
-        first, tiers = 0, []
-        for one in told["tiers"]:
-            book = weights[one["book"]]
-            tiers.append(Tier(first, one["rows"], one["bits"], mapped(self.folder, one["file"]), book))
-            first += one["rows"]
-        turned = (weights[told["rotation"]], weights[told["mean"]]) if told.get("rotation") else (None, None)
-        return Codes(tiers, *turned)
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UserError(f"k is {k}; it must be at least 1")

@@ -16,7 +16,6 @@ from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.cfkg import CFKG
 from lightning_vq.backbones.collaborative.gmf import GMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
-from lightning_vq.backbones.collaborative.neumf import NeuMF
 from lightning_vq.backbones.collaborative.ngcf import NGCF
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
@@ -148,13 +147,6 @@ def test_what_it_takes_is_what_is_on_disk_and_by_the_formula(name: str, tmp_path
     for part in found.parts:
         assert part.bits is not None
         assert part.bytes == -(-part.bits // 8)
-
-
-def test_a_pair_scorer_serves_vectors_alone(tmp_path: Path) -> None:
-    artifact, module, held = exported(tmp_path, NeuMF(12), QUANTIZERS["MGQE"])
-    assert set(artifact.tables) == set(module.specs)
-    with pytest.raises(UserError, match=r"scores of NeuMF are no inner products .* it serves vectors alone"):
-        artifact.recommend(held.vocabularies()["user"].ids[0].as_py())
 
 
 def test_unknown_ids_are_refused_or_get_the_fallback(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ class Caser(Causal):
 
     def _convolved(self, x: Tensor) -> Tensor:
         """Return z (B, T, D) of each window of the vectors (B, L - 1 + T, D)."""
-        down = self.columns(x.unfold(1, self.window, 1)).flatten(2)  # (B, T, D V)
+        last = x.shape[1] - self.window + 1
+        windows = torch.stack([x[:, i : i + last] for i in range(self.window)], 3)  # (B, T, D, L)
+        down = self.columns(windows).flatten(2)  # (B, T, D V)
         across, x = [], x.transpose(1, 2)
         for height, filters in enumerate(self.rows, 1):
             across.append(max_pool1d(filters(x).relu_(), self.window - height + 1, stride=1))  # (B, O, T)

@@ -1,0 +1,110 @@
+"""What of a model is no inner product of rows, as ONNX: the encoder of a list, the scorer of pairs.
+
+Tables stay outside: what is looked up comes in as vectors, so that they are served packed.
+Shapes: T items of a list, M items to be scored, D dim.
+"""
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.lists import Autoregressive
+from lightning_vq.errors import UserError
+from lightning_vq.types import Pairs
+
+FILE = "network.onnx"
+OPSET = 17  # the last that torch's tracing exporter is tested with; onnxruntime reads it since 2022
+
+
+class _Given:
+    """Stands for a Lookup: the vectors come in. Of a list those of its items, behind which a backbone puts tokens."""
+
+    def __init__(self, vectors: dict[str, Tensor], tokens: Tensor | None = None) -> None:
+        self.vectors, self.tokens = vectors, tokens
+
+    def __call__(self, name: str, ids: Tensor) -> Tensor:
+        return self.vectors[name]
+
+    def padded(self, name: str, ids: Tensor) -> Tensor:
+        given = self.vectors[name]
+        if self.tokens is None:
+            return given
+        behind = ids.shape[1] - given.shape[1]
+        return torch.cat([given, self.tokens[None, :1].expand(1, behind, -1)], 1)
+
+
+class Network(nn.Module):
+    """A part of a model whose tables are given to it.
+
+    Args:
+        backbone: that it is of.
+        tables: whose vectors come in, in this order.
+        many: which of them come in one for each of several items, (1, M, D) and not (1, D).
+        dims: width of each.
+    """
+
+    def __init__(self, backbone: Backbone, tables: list[str], many: list[bool], dims: list[int]) -> None:
+        super().__init__()
+        self.backbone, self.tables, self.many, self.dims = backbone, tables, many, dims
+
+
+class ListEncoder(Network):
+    """From the vectors (1, T, D) of a list's items to the query (1, D) for the next one.
+
+    Args:
+        backbone: that continues lists item by item.
+        tokens: (S, D) its own rows of the table, or none.
+    """
+
+    def __init__(self, backbone: Autoregressive, tokens: Tensor | None) -> None:
+        super().__init__(backbone, ["item"], [True], [backbone.dim])
+        self.register_buffer("tokens", None if tokens is None else tokens.detach().clone())
+
+    def forward(self, item: Tensor) -> Tensor:
+        look: Any = _Given({"item": item}, self.tokens)  # type: ignore[arg-type]
+        backbone: Any = self.backbone
+        query: Tensor = backbone.begin(look, item.new_zeros(item.shape[:2], dtype=torch.int64))[0]
+        return query
+
+
+class PairScorer(Network):
+    """From a user's vectors (1, D) and items' (1, M, D), table by table, to scores (1, M); see Network."""
+
+    def forward(self, *vectors: Tensor) -> Tensor:
+        look: Any = _Given(dict(zip(self.tables, vectors)))
+        items = next(given for given, many in zip(vectors, self.many) if many)
+        users = items.new_zeros(1, dtype=torch.int64)
+        scores: Tensor = self.backbone(look, Pairs(users, items.new_zeros(items.shape[:2], dtype=torch.int64))).scores
+        return scores
+
+
+def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
+    """Write a network in evaluation mode, and return what the manifest tells of its parts.
+
+    By torch's tracing exporter: the other one unrolls recurrent units to the length that it is shown.
+
+    Raises:
+        UserError: packages are missing.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"{type(network.backbone).__name__} scores by a network, which is written as ONNX and held against the "
+                "model: pip install 'lightning_vq[serve]'"
+            )
+    given = [torch.randn((1, 5, dim) if many else (1, dim)) for dim, many in zip(network.dims, network.many)]
+    out = "query" if isinstance(network, ListEncoder) else "scores"
+    free = {name: {1: "items"} for name, many in zip(network.tables, network.many) if many}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of traced shapes, which the check of what was written is for
+        torch.onnx.export(
+            network, tuple(given), folder / FILE, dynamo=False, opset_version=OPSET, input_names=network.tables,
+            output_names=[out], dynamic_axes=free | ({} if out == "query" else {out: {1: "items"}}),
+        )  # fmt: skip
+    bits = 32 * sum(weights.numel() for weights in network.state_dict().values())
+    return [{"key": FILE, "name": "weights", "bits": bits, "bytes": bits // 8, "entities": None}]
