@@ -71,7 +71,7 @@ def write(folder: Path, rows: int) -> None:
     made.told.update(vocab="item", dim=DIM, rows=rows)
     (folder / "artifact").mkdir(parents=True)
     about: dict[str, Any] = {"model": {}, "quantizers": {}, "run": {}, "scores": None, "history": None}
-    write_files(folder / "artifact", {"item": made}, {}, {"item": pa.array(np.arange(rows))}, about)
+    write_files(folder / "artifact", {"item": made}, {}, {}, {"item": pa.array(np.arange(rows))}, about)
     vectors = load(folder / "artifact").tables["item"]
     table = np.lib.format.open_memmap(folder / "table.npy", "w+", np.float32, (rows, DIM))
     for first in range(0, rows, 1 << 18):

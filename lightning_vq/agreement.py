@@ -61,6 +61,25 @@ def contingency(codes: Array, of: Members) -> Array:
     return np.bincount(of.categories * size + codes[of.items], minlength=groups * size).reshape(groups, size)
 
 
+def code_similarity(codes: Array, of: Members) -> Array:
+    """Return how many codes two different items have in common, a mean over pairs of items of two categories (G, G).
+
+    MGQE, figure 8, of all pairs, where the paper draws two sets of 200 items each.
+
+    Args:
+        codes: (N, L) of items.
+        of: the items' categories; each must have two items or more.
+    """
+    equal = np.zeros((len(of.names), len(of.names)), np.int64)
+    for column in codes.T:
+        table = contingency(np.unique(column, return_inverse=True)[1], of)
+        equal += table @ table.T
+    shared = contingency(np.arange(len(codes)), of)
+    both = shared @ shared.T  # an item is no pair with itself
+    sizes = shared.sum(1)
+    return (equal - both * codes.shape[1]) / (np.outer(sizes, sizes) - both)
+
+
 def purity(table: Array, items: int) -> float:
     """Return the share of items that are of the category that is most frequent in their code.
 

@@ -8,6 +8,7 @@ import yaml
 
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
+from lightning_vq.figures import draw_frequencies
 from lightning_vq.sources.clicks import CLICKS, click_source, tally
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import format_of, is_folder, read_folder
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> None:
             )
             one.add_argument("--min-user", type=int, default=1, metavar="K", help="drop users with fewer interactions")
             one.add_argument("--min-item", type=int, default=1, metavar="K", help="drop items with fewer interactions")
+            one.add_argument("--figure", type=Path, metavar="PNG", help="draw how often users and items occur")
         if verb == "download":
             one.add_argument("--files", type=Path, metavar="DIR", help="folder of the official files, fetched by you")
     options = parser.parse_args(arguments)
@@ -151,6 +153,8 @@ def _info(options: argparse.Namespace) -> None:
             return
         lines.append(f"lies in   {folder}")
         if source.counts is None:
+            if options.figure:
+                raise UserError(f"--figure is of interactions; {name} has none")
             if (least_user, least_item) != (1, 1):
                 what = "lists" if name in LISTS else "samples"
                 raise UserError(f"--min-user and --min-item are of interactions; {name} has {what} only")
@@ -158,14 +162,20 @@ def _info(options: argparse.Namespace) -> None:
             return
         raw = source.read(folder)
     print("\n".join(lines))
-    _info_of(raw, least_user, least_item)
+    kept = _info_of(raw, least_user, least_item)
+    if options.figure:
+        counts = {"user": np.bincount(kept.users), "item": np.bincount(kept.items)}
+        there = {vocab: of[of > 0] for vocab, of in counts.items()}
+        draw_frequencies(options.figure, f"{name}: how often users and items occur", there)
+        print(f"figure    {options.figure}")
     if name == "planted" or name in CLICKS:
         print("\n".join(_counted(name, root)))
     if name == "planted":
         print(f"lists     {filtered(list_source(name, root), Range(1, 1, None)).counts.told}")
 
 
-def _info_of(raw: Interactions, least_user: int, least_item: int) -> None:
+def _info_of(raw: Interactions, least_user: int, least_item: int) -> Interactions:
+    """Print the counts before and after filtering, and return what is kept."""
     before = _counts(raw)
     kept = core(raw, least_user, least_item)
     after = _counts(kept)
@@ -185,6 +195,7 @@ def _info_of(raw: Interactions, least_user: int, least_item: int) -> None:
         print(f"unseen    {unseen:,} items {why}; a fit ranks them like any other: {len(kept.item_ids):,} in all")
     if kept.relations:
         print("relations " + ", ".join(f"{name} {len(heads):,}" for name, (heads, _) in kept.relations.items()))
+    return kept
 
 
 def _verify(source: Source, root: str | None) -> None:

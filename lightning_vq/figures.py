@@ -8,6 +8,7 @@ import numpy as np
 from lightning_vq.agreement import Agreement
 from lightning_vq.comparison import Comparison
 from lightning_vq.runs import replacing
+from lightning_vq.sources.interactions import Array
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -81,6 +82,37 @@ def draw_calibration(path: Path, bins: Mapping[str, Mapping[str, Sequence[float]
     upper.legend(frameon=False, fontsize=9)
     lower.set(xlabel="predicted chance of a click (bins of equal width)", ylabel="rows", ylim=(0, None))
     for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def draw_frequencies(path: Path, title: str, counts: Mapping[str, Array]) -> None:
+    """Write a PNG of how often entities occur, the most frequent first (MGQE, figure 4).
+
+    Args:
+        path: of the PNG.
+        title: of the figure.
+        counts: vocabulary -> interactions of each entity, each above 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a command
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.2 + 4.2 * len(counts), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    for axes, (name, of) in zip(figure.subplots(1, len(counts), squeeze=False)[0], counts.items()):
+        ordered = -np.sort(-of)
+        head = ordered[: round(0.1 * len(ordered))].sum() / ordered.sum()
+        axes.plot(np.arange(1, len(ordered) + 1), ordered, linewidth=1.8)
+        axes.axvline(0.1 * len(ordered), color="black", linewidth=0.8, linestyle="--")
+        axes.set(
+            title=f"{len(of):,} {name}s: the first 10 % have {100 * head:.0f} %",
+            xlabel="rank",
+            yscale="log",
+            xscale="log",
+        )
+        axes.set_ylabel("interactions")
         axes.grid(alpha=0.3)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)

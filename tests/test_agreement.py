@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_vq.agreement import agreement, contingency, coverage, members, purity, spread, stability
+from lightning_vq.agreement import agreement, code_similarity, contingency, coverage, members, purity, spread, stability
 from lightning_vq.figures import draw_coverage
 
 # Items 0-5; the last has no category, and its code holds nothing else.
@@ -120,3 +120,14 @@ def test_figure(tmp_path: Path) -> None:
     assert found is not None
     draw_coverage(tmp_path / "coverage.png", "item", [found, found, found])
     assert (tmp_path / "coverage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_similarity_of_codes_against_all_pairs() -> None:
+    draw = np.random.default_rng(0)
+    codes = draw.integers(0, 3, (20, 5))
+    of = members([[name for name in "abc" if draw.random() < 0.5] for _ in range(20)])
+    found = code_similarity(codes, of)
+    for g, h in np.ndindex(3, 3):
+        ours, theirs = of.items[of.categories == g], of.items[of.categories == h]
+        pairs = [(codes[i] == codes[j]).sum() for i in ours for j in theirs if i != j]
+        assert found[g, h] == pytest.approx(np.mean(pairs))

@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.check import refusals
+from lightning_vq.reproduce.figure import draw_more
 from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
 from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
@@ -117,7 +118,8 @@ def _tell(
             show(family.title, GAINS, gain_cells(some, paper.margin))
     for line in told[1:]:
         print(line)
-    for path in write(folder, paper, found, by_family, told):
+    more = [folder / "drawing.png"] if draw_more(folder / "drawing.png", paper, found, results) else []
+    for path in write(folder, paper, found, by_family, told, more):
         print(f"Written: {path}")
 
 

@@ -1,10 +1,12 @@
-"""A table as a figure: the paper's and ours, side by side."""
+"""A table as a figure: the paper's and ours, side by side; and what else it is drawn as."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lightning_vq.reproduce.results import Figure
+from lightning_vq.reproduce.drawing import curves, draw_lines, draw_similarity
+from lightning_vq.reproduce.paper import Paper
+from lightning_vq.reproduce.results import Figure, Results
 from lightning_vq.runs import replacing
 
 
@@ -36,3 +38,27 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
     canvas.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     with replacing(path) as temporary:
         canvas.savefig(temporary, format="png", dpi=130)
+
+
+def draw_more(path: Path, paper: Paper, figures: Sequence[Figure], results: Mapping[str, Results]) -> bool:
+    """Write the table's drawing as a PNG, of the first seed where it is of a run; return whether there was anything."""
+    drawing = paper.drawing
+    if drawing is None:
+        return False
+    kept = {row: next(iter(seeds.values())).drawn for row, seeds in results.items() if seeds}
+    if drawing.kind == "similarity":
+        found = {row: one for row, one in kept.items() if "similarity" in one}
+        if found:
+            with replacing(path) as temporary:
+                draw_similarity(temporary, found)
+        return bool(found)
+    over = {row.name: row.over for row in paper.rows}
+    if drawing.kind == "epochs":
+        epochs = {row: one[drawing.y] for row, one in kept.items() if drawing.y in one}
+        lines = {row: ([float(i) for i in range(1, len(ys) + 1)], ys) for row, ys in epochs.items()}
+    else:
+        lines = curves(drawing, over, {(f.row, f.column): f.mean for f in figures if f.values})
+    if lines:
+        with replacing(path) as temporary:
+            draw_lines(temporary, drawing, lines, drawing.kind == "curves" and any(over.values()))
+    return bool(lines)

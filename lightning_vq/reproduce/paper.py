@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.messages import SettingsParser
+from lightning_vq.reproduce.drawing import Drawing
 from lightning_vq.runs import read_yaml
 from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import named_source
@@ -102,6 +103,7 @@ class Paper:
         about: what a reader must know of the whole table.
         margin: of a loss that is small enough, a share: a gain that is not settled, but whose 95 % interval lies above
             -margin, is called non-inferior.
+        drawing: a picture beside table.png, or none.
     """
 
     title: str
@@ -113,6 +115,7 @@ class Paper:
     tolerance: float | None = 0.03
     about: str | None = None
     margin: float | None = None
+    drawing: Drawing | None = None
 
     def asked(self, row: Row, seeds: int | None) -> int:
         """Return how many fits a row is to have, where `seeds` are asked for, or None."""
@@ -144,6 +147,8 @@ class Paper:
             if not re.fullmatch(COLUMN, name):
                 raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {COSTS}")
         names = [row.name for row in self.rows]
+        if self.drawing is not None:
+            self.drawing.check(list(self.columns), names)
         if len({row.slug for row in self.rows}) < len(names):
             raise UserError(f"rows: two have one name: {', '.join(sorted(n for n in names if names.count(n) > 1))}")
         for i, row in enumerate(self.rows):
@@ -208,7 +213,9 @@ def read_paper(name: str) -> tuple[str, Paper]:
         # Not instantiated: classes that a sweep's settings name would be made here.
         plain = parsed.as_dict()
         budgets = {key: Budget(**value) for key, value in plain["budgets"].items()}
-        paper = Paper(**{**plain, "budgets": budgets, "rows": [Row(**row) for row in plain["rows"]]})
+        drawing = Drawing(**plain["drawing"]) if plain["drawing"] else None
+        rows = [Row(**row) for row in plain["rows"]]
+        paper = Paper(**{**plain, "budgets": budgets, "rows": rows, "drawing": drawing})
         paper.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

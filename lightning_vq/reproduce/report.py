@@ -95,8 +95,10 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
     Console(width=None if Console().is_terminal else 140).print(table)
 
 
-def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Family], told: list[str]) -> list[Path]:
-    """Write table.md, table.csv, gains.csv and, where anything ran, table.png, and return their paths."""
+def write(
+    folder: Path, paper: Paper, figures: list[Figure], families: list[Family], told: list[str], more: list[Path]
+) -> list[Path]:
+    """Write table.md, table.csv, gains.csv and, where anything ran, table.png, and return their paths and `more`."""
     paths = [folder / "table.md", folder / "table.csv", folder / "gains.csv"]
     drawn = [folder / "table.png"] if any(f.values for f in figures) else []
     blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures))]
@@ -104,6 +106,8 @@ def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Fami
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
         lines += ["![The paper's figures and those obtained](table.png)", ""] if drawn else []
+        for picture in more:
+            lines += [f"![{paper.title}]({picture.name})", ""]
         for title, head, rows in blocks:
             lines += [title, ""] if title else []
             lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -129,4 +133,4 @@ def write(folder: Path, paper: Paper, figures: list[Figure], families: list[Fami
                 table.writerow(["" if v is None or v != v else v for v in values])
     for path in drawn:
         draw(path, list(paper.columns), figures)
-    return paths + drawn
+    return paths + drawn + more

@@ -24,6 +24,7 @@ class Result(NamedTuple):
 
     metrics: dict[str, Any]  # metrics.json
     groups: dict[str, float]  # "tail items" -> mean of the table's first test metric
+    drawn: dict[str, Any] = {}  # what its drawing needs
 
 
 Results = Mapping[int, Result]  # by seed
@@ -197,7 +198,8 @@ def read_result(paper: Paper, run: Path) -> Result:
     """Return what a table keeps of a finished run."""
     metrics, metric = read_json(run / "metrics.json"), paper.grouped()
     there = metric is not None and f"test/{metric}" in metrics["test"]
-    return Result(metrics, _group_means(run, str(metric)) if there else {})
+    drawn = paper.drawing.keep(run) if paper.drawing is not None else {}
+    return Result(metrics, _group_means(run, str(metric)) if there else {}, drawn)
 
 
 def _group_means(run: Path, metric: str) -> dict[str, float]:

@@ -43,6 +43,8 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "halves    of 12,940 targets 12,940 have 5 or more, 559 have 10 or more" in out
     with pytest.raises(UserError, match="--min-user and --min-item are of interactions; aotm has lists only"):
         data_command.main(["info", "aotm", "--min-item", "5"])
+    with pytest.raises(UserError, match="--figure is of interactions; aotm has none"):
+        data_command.main(["info", "aotm", "--figure", "often.png"])
 
 
 def test_counts_that_are_not_expected(tmp_path: Path) -> None:

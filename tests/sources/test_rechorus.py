@@ -90,7 +90,8 @@ def test_a_fit_is_set_up_and_told_of(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (data.user_count, data.item_count) == (2, 6)
     assert [len(data.parts[part][0]) for part in (0, 1, 2)] == [4, 2, 2]
     assert data.evaluation.sampled(1).tolist() == [[3, 3], [1, 5]]
-    data_command.main(["info", str(tmp_path)])
+    data_command.main(["info", str(tmp_path), "--figure", str(tmp_path / "often.png")])
+    assert (tmp_path / "often.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
     assert f"folder    {tmp_path} (ReChorus)" in out
     assert "before    8 interactions, 2 users, 5 items" in out

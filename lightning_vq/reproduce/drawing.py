@@ -1,0 +1,147 @@
+"""What a table is drawn as beside its figures: curves over a setting, curves of training, similarity of codes.
+
+Shapes: N items, G categories, L columns of codes.
+"""
+
+import csv
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lightning_vq.agreement import code_similarity, members
+from lightning_vq.errors import UserError
+from lightning_vq.vocabulary import read_vocabulary
+
+Kind = Literal["curves", "epochs", "similarity"]
+NUMBERED = re.compile(r"(.+) (\d+(?:\.\d+)?)")
+
+
+@dataclass
+class Drawing:
+    """A picture of a table.
+
+    Args:
+        kind: "curves": a row whose name ends with a number is a point of a curve, which the rest of its name names: the
+            column y against the column x, or that number; as a gain over the row's `over` where it names one.
+            "epochs": y, a column of metrics.csv such as loss/task, by epoch: a curve for each row, a panel for each
+            model, which rows name before a comma.
+            "similarity": mean share of equal codes between items of two categories, of one of the row's runs; y is the
+            vocabulary.
+        y: see kind.
+        x: a column; none: the number in the rows' names.
+        categories: of similarity, which.
+    """
+
+    kind: Kind
+    y: str
+    x: str | None = None
+    categories: list[str] = field(default_factory=list)
+
+    def check(self, columns: Sequence[str], rows: Sequence[str]) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            UserError: with what is wrong.
+        """
+        if self.kind == "similarity" and len(self.categories) < 2:
+            raise UserError("drawing.categories must name two or more")
+        if self.kind != "curves":
+            return
+        for name in [self.y] if self.x is None else [self.y, self.x]:
+            if name not in columns:
+                raise UserError(f"drawing: {name!r} is no column of the table: {', '.join(columns)}")
+        if not any(NUMBERED.fullmatch(name) for name in rows):
+            raise UserError("drawing: no row's name ends with a number")
+
+    def keep(self, run: Path) -> dict[str, Any]:
+        """Return what results.json keeps of a run for the picture; its folder may be gone later."""
+        if self.kind == "epochs":
+            with (run / "metrics.csv").open() as file:
+                return {self.y: [float(row[self.y]) for row in csv.DictReader(file) if row.get(self.y)]}
+        path = run / "tree" / f"{self.y}.parquet"
+        if self.kind == "similarity" and path.is_file():
+            table, known = pq.read_table(path), read_vocabulary(run, self.y)
+            if known.metadata is None:
+                raise UserError(f"{run}: its {self.y}s have no categories, which the table's drawing is of")
+            codes = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("level")], 1)
+            of = members([[c for c in some if c in self.categories] for some in known.metadata.categories])
+            return {"categories": of.names, "similarity": (code_similarity(codes, of) / codes.shape[1]).tolist()}
+        return {}
+
+
+Lines = dict[str, tuple[list[float], list[float]]]  # label -> x, y
+
+
+def curves(drawing: Drawing, over: Mapping[str, str | None], means: Mapping[tuple[str, str], float]) -> Lines:
+    """Return the points of the curves that have some.
+
+    Args:
+        drawing: of kind "curves".
+        over: the row that each row is a gain over, or none.
+        means: of rows that ran, by (row, column).
+
+    >>> rows = {"a 0": None, "a 0.5": "a 0"}
+    >>> curves(Drawing("curves", "N"), rows, {("a 0", "N"): 0.2, ("a 0.5", "N"): 0.25})["a"]
+    ([0.0, 0.5], [0.0, 0.25])
+    """
+    lines: Lines = {}
+    relative = any(over.values())
+    for row, base in over.items():
+        found = NUMBERED.fullmatch(row)
+        if found is None or (row, drawing.y) not in means or (base is not None and (base, drawing.y) not in means):
+            continue
+        value = means[row, drawing.y]
+        if relative:
+            value = value / means[base or row, drawing.y] - 1
+        xs, ys = lines.setdefault(found[1], ([], []))
+        xs.append(float(found[2]) if drawing.x is None else means[row, drawing.x])
+        ys.append(round(value, 12))
+    return lines
+
+
+def draw_lines(path: Path, drawing: Drawing, lines: Lines, relative: bool) -> None:
+    """Write curves as a PNG."""
+    epochs = drawing.kind == "epochs"
+    names = list(dict.fromkeys(label.partition(", ")[0] if epochs else "" for label in lines))
+    canvas, panels = _canvas(len(names), (1.6 + 4.6 * len(names), 4.2))
+    markers = itertools.cycle("osD^v<>p")
+    for label, (xs, ys) in lines.items():
+        axes = panels[names.index(label.partition(", ")[0] if epochs else "")]
+        order = np.argsort(xs, kind="stable")
+        axes.plot(np.array(xs)[order], np.array(ys)[order], marker=None if epochs else next(markers), label=label)
+    for axes in panels:
+        axes.set_xlabel("epoch" if epochs else drawing.x or "value")
+        axes.set_ylabel(f"{drawing.y}, gain over the first" if relative else drawing.y)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, frameon=False)
+    canvas.savefig(path, format="png", dpi=130)
+
+
+def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a matrix for each row as a PNG: categories by categories, each on a scale of its own."""
+    canvas, panels = _canvas(len(found), (1.2 + 3.6 * len(found), 3.6))
+    for axes, (row, kept) in zip(panels, found.items()):
+        values, names = np.array(kept["similarity"]), kept["categories"]
+        axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
+        for i, j in np.ndindex(values.shape):
+            dark = values[i, j] > 0.6 * values.max()
+            axes.text(j, i, f"{values[i, j]:.3f}", ha="center", va="center", color="w" if dark else "k", fontsize=8)
+        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_title(f"{row}: share of equal codes", fontsize=10)
+    canvas.savefig(path, format="png", dpi=130)
+
+
+def _canvas(panels: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a command
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(canvas)
+    return canvas, canvas.subplots(1, panels, squeeze=False)[0]
