@@ -18,6 +18,9 @@ def main(arguments: list[str]) -> None:
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--user", nargs="+", metavar="ID", help="original ids")
     asked.add_argument("--items", nargs="+", metavar="ID", help="original ids of a list, in its order")
+    parser.add_argument(
+        "--positions", type=int, default=1, metavar="N", help="of a list: how many items are to come (1)"
+    )
     parser.add_argument("-k", type=int, default=10, help="how many items (10)")
     parser.add_argument(
         "--with-seen", action="store_true", help="items that a user had in training, or that are in the list, too"
@@ -26,7 +29,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     artifact = load(options.artifact)
     if options.items:
-        best = artifact.complete(options.items, options.k, not options.with_seen, options.exclude)
+        best = artifact.complete(options.items, options.k, options.positions, not options.with_seen, options.exclude)
         print("place\titem\tscore")
         for place, (item, score) in enumerate(best, start=1):
             print(f"{place}\t{item}\t{score:.6g}")

@@ -48,13 +48,16 @@ def test_gains_against_scipy() -> None:
 
 def test_a_loss_that_is_small_enough() -> None:
     base, values = [1.0, 1.0, 1.0], [0.99, 1.0, 1.005]  # mean difference -0.00167, standard error 0.00441, t 4.303
-    for name in ("test/ndcg@10/full", "test/rmse"):
-        gain = paired_gain(("b", "a", "x"), None, base, values, words_of(name))
-        assert (gain.low, gain.high) == pytest.approx((-0.02064, 0.01731), abs=1e-5)
-        assert gain.verdict(holm=0.6, margin=0.03) == "non-inferior (-3%)"
-        assert gain.verdict(holm=0.6, margin=0.01) == "not settled"
-        assert gain.verdict(holm=0.01, margin=0.03) == gain.verdict(holm=0.01)
-    assert paired_gain(("b", "a", "x"), None, base, values, words_of("bytes")).verdict(0.6, 0.03) == "not settled"
+    gain = paired_gain(("b", "a", "x"), None, base, values, words_of("test/ndcg@10/full"))
+    assert (gain.low, gain.high) == pytest.approx((-0.02064, 0.01731), abs=1e-5)
+    assert (gain.within(0.03), gain.within(0.01)) == ("yes", "no")
+    loss = paired_gain(("b", "a", "x"), None, base, values, words_of("test/rmse"))  # more of it is worse
+    assert (loss.within(0.018), loss.within(0.017)) == ("yes", "no")
+    certain = paired_gain(("b", "a", "x"), None, [1.0, 1.0, 1.0], [0.989, 0.99, 0.991])
+    assert (certain.verdict(0.01), certain.within(0.03)) == ("worse", "yes")  # less, but not by much
+    assert paired_gain(("b", "a", "x"), None, base, values, words_of("bytes")).within(0.03) == ""
+    assert paired_gain(("b", "a", "x"), None, base[:2], values[:2]).within(0.03) == ""
+    assert paired_gain(("b", "a", "x"), None, base, [0.975] * 3).within(0.03) == ""  # no spread to tell by
 
 
 def test_figures_have_the_places_that_papers_print() -> None:

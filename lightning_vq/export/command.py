@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +27,7 @@ from lightning_vq.sources.interactions import Array
 from lightning_vq.types import Pairs
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
-SAMPLE = 1000  # entities of a table whose vectors are held against the model's
+BLOCK = 1 << 16  # rows that are held against the model's at a time
 CLOSE = 1e-5  # share of the largest number by which they may differ
 NETWORK_CLOSE = 1e-4  # the same of what a network makes: another program adds in another order
 
@@ -60,20 +61,23 @@ def main(arguments: list[str]) -> None:
         made.mkdir()
         write_artifact(made, module, ids, told)
         artifact = load(made)
-        check(artifact, module)
+        check(artifact, module, ids)
         show(sizes(artifact))
         shutil.move(made, options.out)  # mapped files stay mapped
     print(f"Artifact: {options.out}")
     if isinstance(artifact.scoring, Continued):
         some = shlex.join(str(one) for one in ids["item"][:3].to_pylist())
-        print(f"Next: python -m lightning_vq recommend {options.out} --items {some}")
+        print(f"Next: python -m lightning_vq recommend {shlex.quote(str(options.out))} --items {some}")
     elif artifact.scoring is not None:
-        print(f"Next: python -m lightning_vq recommend {options.out} --user {ids['user'][0].as_py()}")
+        some = shlex.join([str(options.out), "--user", str(ids["user"][0].as_py())])
+        print(f"Next: python -m lightning_vq recommend {some}")
+    else:
+        print(f"Its vectors alone: what {type(module.backbone).__name__} makes of them is not in the artifact")
 
 
 @torch.no_grad()
-def check(artifact: Artifact, module: Recommender) -> None:
-    """Hold an artifact's vectors, and what its network makes of some, against the model's.
+def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array]) -> None:
+    """Hold an artifact's vectors, its ids, and what its network makes of some, against the model's.
 
     Raises:
         UserError: they differ; nothing is left behind then.
@@ -82,12 +86,18 @@ def check(artifact: Artifact, module: Recommender) -> None:
     for name, spec in module.specs.items():
         if name not in artifact.tables:
             continue
-        order = order_of(module, spec.vocab)
-        rows = np.linspace(0, len(order) - 1, min(SAMPLE, len(order))).astype(np.int64)
-        expected = look.all(name)[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()
-        gap, scale = np.abs(artifact.tables[name].take(rows) - expected).max(), np.abs(expected).max()
+        order, vectors, scale, gap = order_of(module, spec.vocab), look.all(name), 0.0, 0.0
+        for first in range(0, len(order), BLOCK):
+            rows = np.arange(first, min(first + BLOCK, len(order)))
+            expected = vectors[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()
+            scale = max(scale, float(np.abs(expected).max()))
+            gap = max(gap, float(np.abs(artifact.tables[name].take(rows) - expected).max()))
         if not gap <= CLOSE * max(scale, 1e-30):
             raise UserError(f"table {name!r}: the artifact's vectors differ from the model's by {gap:.2g}; not written")
+    for vocab, one in ids.items():
+        rows = artifact.rows(vocab, one.take(pa.array(order_of(module, vocab))).to_pylist(), "fallback")
+        if (rows != np.arange(len(one))).any():
+            raise UserError(f"ids of {vocab} would not be found again; not written")
     if isinstance(artifact.scoring, Continued | Pairwise):
         found, expected = _network_outputs(artifact, module)
         gap, scale = np.abs(found - expected).max(), np.abs(expected).max()
@@ -96,13 +106,17 @@ def check(artifact: Artifact, module: Recommender) -> None:
 
 
 def _network_outputs(artifact: Artifact, module: Recommender) -> tuple[Array, Array]:
-    """Return what the artifact's network and the model make of a list of a few items, or of a few users."""
+    """Return what the artifact's network and the model make of short and long lists, or of a few users."""
     look, orders = module.lookup(), {vocab: order_of(module, vocab) for vocab in artifact.ids}
     if isinstance(artifact.scoring, Continued):
-        rows = np.arange(min(7, len(orders["item"]), artifact.scoring.longest))
-        items = torch.from_numpy(orders["item"][rows]).to(module.device)
         assert isinstance(module.backbone, Autoregressive)
-        return artifact.after(rows), module.backbone.begin(look, items[None])[0].cpu().numpy()
+        found, expected = [], []
+        for length in (1, 7, artifact.scoring.longest):
+            rows = np.arange(length) % len(orders["item"])
+            items = torch.from_numpy(orders["item"][rows]).to(module.device)
+            found.append(artifact.after(rows))
+            expected.append(module.backbone.begin(look, items[None])[0].cpu().numpy())
+        return np.concatenate(found), np.concatenate(expected)
     rows = np.arange(min(3, len(orders["user"])))
     users = torch.from_numpy(orders["user"][rows]).to(module.device)
     scores = module.backbone(look, Pairs(users, None)).scores

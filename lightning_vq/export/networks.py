@@ -73,14 +73,25 @@ class ListEncoder(Network):
 
 
 class PairScorer(Network):
-    """From a user's vectors (1, D) and items' (1, M, D), table by table, to scores (1, M); see Network."""
+    """From a user's vectors (1, D) and items' (1, M, D), table by table, to scores (1, M).
+
+    Args:
+        backbone, tables, many, dims: see Network.
+        mean, deviation: of the scores, where a model has learned standardised ones; else 0 and 1.
+    """
+
+    def __init__(
+        self, backbone: Backbone, tables: list[str], many: list[bool], dims: list[int], mean: float, deviation: float
+    ) -> None:
+        super().__init__(backbone, tables, many, dims)
+        self.mean, self.deviation = mean, deviation
 
     def forward(self, *vectors: Tensor) -> Tensor:
         look: Any = _Given(dict(zip(self.tables, vectors)))
         items = next(given for given, many in zip(vectors, self.many) if many)
         users = items.new_zeros(1, dtype=torch.int64)
         scores: Tensor = self.backbone(look, Pairs(users, items.new_zeros(items.shape[:2], dtype=torch.int64))).scores
-        return scores
+        return scores if (self.mean, self.deviation) == (0.0, 1.0) else self.mean + self.deviation * scores
 
 
 def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
@@ -107,4 +118,5 @@ def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
             output_names=[out], dynamic_axes=free | ({} if out == "query" else {out: {1: "items"}}),
         )  # fmt: skip
     bits = 32 * sum(weights.numel() for weights in network.state_dict().values())
-    return [{"key": FILE, "name": "weights", "bits": bits, "bytes": bits // 8, "entities": None}]
+    size = (folder / FILE).stat().st_size  # with what the weights are to be multiplied by, which no formula counts
+    return [{"key": FILE, "name": "weights and graph", "bits": bits, "bytes": size, "entities": None}]

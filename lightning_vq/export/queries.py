@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from lightning_vq.backbones.lists import Autoregressive
+from lightning_vq.data.relevance import SCORE
 from lightning_vq.export.networks import FILE, ListEncoder, Network, PairScorer
 from lightning_vq.export.tables import Kept, Part, full
 from lightning_vq.lookup import Lookup
-from lightning_vq.modules import CollaborativeFiltering, ListCompletion
+from lightning_vq.modules import CollaborativeFiltering, ListCompletion, RelevanceRegression
 from lightning_vq.modules.base import Recommender
 from lightning_vq.sources.interactions import Array
 from lightning_vq.types import Pairs
 
 SCALE, BIAS = "query.scale", "key.bias.npy"
+MADE = ("query", "key")  # tables of an artifact that are none of the model: what a graph has made of its own
 
 
 class Served(NamedTuple):
@@ -39,13 +41,16 @@ def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
     """
     if isinstance(module, ListCompletion):
         return _of_lists(module, orders) if isinstance(module.backbone, Autoregressive) else None
-    if not isinstance(module, CollaborativeFiltering):
+    if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
         return None
-    return _products(module, orders) if module.backbone.inner_product else _pairs(module)
+    mean, deviation = module.facts.moments[SCORE] if isinstance(module, RelevanceRegression) else (0.0, 1.0)  # type: ignore[union-attr]
+    if module.backbone.inner_product:
+        return _products(module, orders, mean, deviation)
+    return _pairs(module, mean, deviation)
 
 
-def _products(module: CollaborativeFiltering, orders: dict[str, Array]) -> Served:
-    """s(user, item) = (query * scale) . key + bias."""
+def _products(module: Recommender, orders: dict[str, Array], mean: float, deviation: float) -> Served:
+    """s(user, item) = (query * scale) . key + bias, in the units of the data."""
     backbone = module.backbone
     assert module.facts is not None
     look = module.lookup()
@@ -54,14 +59,17 @@ def _products(module: CollaborativeFiltering, orders: dict[str, Array]) -> Serve
     assert output.keys is not None
     scale = backbone.query_scale()
     queries = _table(module, look, "user", output.hidden, scale)
-    vectors, parts = {}, {}
+    bias, vectors, parts = output.bias, {}, {}
     if queries is None:
         queries, scale = "query", None
         vectors[queries] = full(queries, "user", output.hidden, orders["user"])
+    if (mean, deviation) != (0.0, 1.0):
+        scale = deviation * (output.hidden.new_ones(output.hidden.shape[1]) if scale is None else scale)
+        bias = mean + deviation * (output.keys.new_zeros(len(output.keys)) if bias is None else bias)
     if scale is not None:
         parts[SCALE] = Part("scale of queries", 32 * len(scale), scale.float().cpu().numpy())
     told = {"kind": "products", "queries": queries, "scale": SCALE if SCALE in parts else None}
-    of_items, keys, biases = _keys(module, look, output.keys, output.bias, orders)
+    of_items, keys, biases = _keys(module, look, output.keys, bias, orders)
     return Served(told | of_items, vectors | keys, parts | biases, None)
 
 
@@ -76,13 +84,14 @@ def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served:
     return Served(told | of_items, keys, biases, encoder.eval())
 
 
-def _pairs(module: CollaborativeFiltering) -> Served:
-    """s(user, item) = a network of both's vectors."""
+def _pairs(module: Recommender, mean: float, deviation: float) -> Served:
+    """s(user, item) = a network of both's vectors, in the units of the data."""
     names = list(module.specs)
     many = [module.specs[name].vocab == "item" for name in names]
     given = [{"table": name, "of_users": not of_items} for name, of_items in zip(names, many)]
     told = {"kind": "pairs", "network": FILE, "given": given}
-    return Served(told, {}, {}, PairScorer(module.backbone, names, many, [module.specs[n].dim for n in names]).eval())
+    dims = [module.specs[name].dim for name in names]
+    return Served(told, {}, {}, PairScorer(module.backbone, names, many, dims, mean, deviation).eval())
 
 
 def _keys(

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from lightning_vq.export.queries import MADE
 from lightning_vq.serving import Artifact
 from lightning_vq.serving.files import MANIFEST
 
@@ -21,7 +22,7 @@ class Sizes(NamedTuple):
 
     parts: list[Line]  # what it takes to serve
     beside: list[Line]  # ids, history, headers of files, manifest
-    full: int  # bytes of the vectors as float32
+    full: int  # bytes of the model as float32
 
     @property
     def served(self) -> int:
@@ -47,8 +48,10 @@ def sizes(artifact: Artifact) -> Sizes:
     beside = [
         Line("", "ids", None, ids),
         Line("", "history", None, history),
-        Line("", "headers and graphs of files", None, of_parts - sum(part.bytes for part in parts)),
+        Line("", "headers of files", None, of_parts - sum(part.bytes for part in parts)),
         Line("", "manifest", None, on_disk[MANIFEST]),
     ]
-    full = sum(4 * one["rows"] * one["dim"] for one in manifest["tables"].values())
-    return Sizes(parts, beside, full + sum(part.bytes for part in parts if part.table in ("scores", "network")))
+    own = [one for name, one in manifest["tables"].items() if name not in MADE]
+    full = sum(4 * one["rows"] * one["dim"] for one in own)
+    weights = sum(part.bits or 0 for part in parts if part.table in ("scores", "network")) // 8
+    return Sizes(parts, beside, full + weights)

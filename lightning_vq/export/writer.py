@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from safetensors.numpy import save_file
 
@@ -17,8 +18,11 @@ from lightning_vq.export.tables import Kept, Part, kept, order_of
 from lightning_vq.modules.base import Recommender
 from lightning_vq.serving.artifact import WEIGHTS
 from lightning_vq.serving.files import FORMAT, MANIFEST, VERSION, digest, sums
+from lightning_vq.serving.ids import LARGEST
 from lightning_vq.sources.interactions import Array
 from lightning_vq.specs import describe
+
+LONGEST_ID = 1024  # bytes
 
 
 def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], told: dict[str, Any]) -> None:
@@ -44,7 +48,7 @@ def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], 
         "quantizers": {name: describe(quantizer) for name, quantizer in module.quantizers.items()},
         "run": told,
         "scores": served.told if served else None,
-        "history": _write_history(folder, module, orders) if served and "user" in orders else None,
+        "history": _write_history(folder, module, orders) if served and module.facts.pairs is not None else None,  # type: ignore[union-attr]
     }
     written = {"network": write_network(folder, served.network)} if served and served.network else {}
     ordered = {vocab: one.take(pa.array(orders[vocab])) for vocab, one in ids.items()}
@@ -98,13 +102,20 @@ def _save(folder: Path, key: str, part: Part) -> dict[str, Any]:
 
 def _write_ids(folder: Path, vocab: str, column: pa.Array) -> dict[str, Any]:
     """Write the ids of a vocabulary (N,) and their rows by rising id."""
-    if pa.types.is_integer(column.type):
+    if pa.types.is_integer(column.type) and (pc.max(column).as_py() or 0) <= LARGEST:
         keys = column.to_numpy(zero_copy_only=False).astype(np.int64)
-    else:
-        texts = column.cast(pa.string()).to_pylist()
-        if any(one is None or one.endswith("\0") for one in texts):
+    else:  # numbers of other types too: by their text, as `Ids` looks for them
+        texts = [None if one is None else str(one).encode() for one in column.to_pylist()]
+        longest = max(texts, key=lambda one: len(one or b""), default=b"")
+        if any(one is None or one.endswith(b"\0") for one in texts):
             raise UserError(f"an id of {vocab} is missing or ends with a null byte, which an artifact cannot keep")
-        keys = np.array([one.encode() for one in texts])
+        if longest is not None and len(longest) > LONGEST_ID:
+            start = longest[:40].decode(errors="replace")
+            raise UserError(
+                f"an id of {vocab} takes {len(longest):,} bytes, and every id is kept as wide as the longest: at most "
+                f"{LONGEST_ID}; it begins with {start!r}"
+            )
+        keys = np.array(texts)
     rows = np.argsort(keys, kind="stable").astype(np.int32 if len(keys) < 2**31 else np.int64)
     for name, array in (("ids", keys), ("order", rows)):
         np.save(folder / f"{vocab}.{name}.npy", array, allow_pickle=False)

@@ -11,7 +11,7 @@ from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.figure import draw_more
 from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
-from lightning_vq.reproduce.report import GAINS, HEAD, figure_cells, gain_cells, notes, show, write
+from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.sweep.processes import begin_warm
@@ -115,7 +115,7 @@ def _tell(
         part = [(gain, p) for gain, p in zip(family.gains, family.p_holm) if gain.row in names]
         if part:
             some = Family(family.title, [g for g, _ in part], [p for _, p in part])
-            show(family.title, GAINS, gain_cells(some, paper.margin))
+            show(family.title, gains_head(paper.margin), gain_cells(some, paper.margin))
     for line in told[1:]:
         print(line)
     more = [folder / "drawing.png"] if draw_more(folder / "drawing.png", paper, found, results) else []

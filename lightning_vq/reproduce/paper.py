@@ -101,8 +101,8 @@ class Paper:
         tolerance: a figure nearer than this share to the paper's is called within it; null: figures that no other
             machine or data set can have.
         about: what a reader must know of the whole table.
-        margin: of a loss that is small enough, a share: a gain that is not settled, but whose 95 % interval lies above
-            -margin, is called non-inferior.
+        margin: of a loss that is small enough, a share: the table of gains tells whether their 95 % intervals lie above
+            -margin (non-inferiority).
         drawing: a picture beside table.png, or none.
     """
 

@@ -19,6 +19,15 @@ GAINS = ("row", "over", "column", "base mean", "paper", "gain [95 %]", "n", "p",
 Cells = list[list[str]]
 
 
+def above(margin: float) -> str:
+    """Return the head of the column that tells whether a loss is small enough."""
+    return f"above -{margin:.0%}"
+
+
+def gains_head(margin: float | None) -> tuple[str, ...]:
+    return GAINS if margin is None else (*GAINS, above(margin))
+
+
 def number(value: float | None) -> str:
     """Return a figure as text: as many places as a paper prints."""
     if value is None or math.isnan(value):
@@ -47,7 +56,8 @@ def gain_cells(family: Family, margin: float | None) -> Cells:
         said = "" if g.paper is None else f"{g.paper:+.1%}"
         tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
         gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"
-        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm, margin)])
+        within = [] if margin is None else [g.within(margin)]
+        rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm), *within])
     return rows
 
 
@@ -81,7 +91,10 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
             f"Groups, {DEFINITION}.",
         ]
     if paper.margin is not None:
-        said.append(f"non-inferior: not settled, and the whole interval is above -{paper.margin:.0%}.")
+        said.append(
+            f"{above(paper.margin)}: whether that interval, which is over seeds and corrected for nothing, leaves no "
+            "larger loss (of three seeds or more)."
+        )
     return said + ([paper.about] if paper.about else [])
 
 
@@ -102,7 +115,7 @@ def write(
     paths = [folder / "table.md", folder / "table.csv", folder / "gains.csv"]
     drawn = [folder / "table.png"] if any(f.values for f in figures) else []
     blocks: list[tuple[str, Sequence[str], Cells]] = [("", HEAD, figure_cells(figures))]
-    blocks += [(family.title, GAINS, gain_cells(family, paper.margin)) for family in families]
+    blocks += [(family.title, gains_head(paper.margin), gain_cells(family, paper.margin)) for family in families]
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
         lines += ["![The paper's figures and those obtained](table.png)", ""] if drawn else []
@@ -129,7 +142,7 @@ def write(
         for family in families:
             for gain, holm in zip(family.gains, family.p_holm):
                 metric = paper.columns.get(gain.column, f"test/{paper.grouped()}")
-                values = [*gain[:3], metric, *gain[3:-1], holm, gain.verdict(holm, paper.margin)]
+                values = [*gain[:3], metric, *gain[3:-1], holm, gain.verdict(holm)]
                 table.writerow(["" if v is None or v != v else v for v in values])
     for path in drawn:
         draw(path, list(paper.columns), figures)

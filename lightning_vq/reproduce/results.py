@@ -86,13 +86,20 @@ class Gain(NamedTuple):
     n: int  # seeds
     words: tuple[str, str]  # for more and for less of it
 
-    def verdict(self, holm: float, margin: float | None = None) -> str:
-        """Return what p after Holm's correction leaves to be said, and the interval beside a margin of loss."""
+    def within(self, margin: float) -> str:
+        """Return whether the interval leaves no larger loss than a share of the base: "yes", "no", or nothing.
+
+        Nothing is said of costs, of fewer than three seeds, and of differences without a spread.
+        """
+        worst = {"worse": self.low, "better": -self.high}.get(self.words[1])  # of what has a better and a worse
+        if worst is None or self.n < 3 or math.isnan(self.p):
+            return ""
+        return "yes" if worst > -margin else "no"
+
+    def verdict(self, holm: float) -> str:
+        """Return what p after Holm's correction leaves to be said."""
         if self.n < 2:
             return "one seed"
-        worst = {"worse": self.low, "better": -self.high}.get(self.words[1])  # of what has a better and a worse
-        if margin is not None and worst is not None and worst > -margin and not holm < ALPHA:
-            return f"non-inferior (-{margin:.0%})"
         if math.isnan(holm) or holm >= ALPHA:
             return "not settled" if holm >= ALPHA else ""
         return self.words[self.gain < 0]

@@ -11,10 +11,11 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.serving.files import Check, mapped, read_manifest
+from lightning_vq.serving.arguments import fallback, whole
+from lightning_vq.serving.files import Check, Files, whole_files
 from lightning_vq.serving.ids import Ids
 from lightning_vq.serving.packing import Array
-from lightning_vq.serving.ranking import BLOCK, best_of
+from lightning_vq.serving.ranking import BLOCK, best_of, depth_by_depth
 from lightning_vq.serving.scoring import Continued, Scoring, read_scoring
 from lightning_vq.serving.vectors import Vectors, read_vectors
 
@@ -27,35 +28,40 @@ def load(folder: str | Path, check: Check = "crc32") -> "Artifact":
 
     Args:
         folder: that `python -m lightning_vq export` has written.
-        check: how files are held against the manifest, "crc32", or "sha256" against more than accidents, which takes
-            about four times as long.
+        check: how files are held against the manifest, "crc32", or "sha256", which takes about four times as long.
+            Neither tells who wrote them: an artifact of someone else's may hold anything.
 
     Raises:
         UserError: it is no artifact, of another version, or a file is missing, cut short or altered.
     """
-    return Artifact(Path(folder), read_manifest(Path(folder), check))
+    files = whole_files(Path(folder), check)
+    try:
+        return Artifact(files)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UserError(f"{files.folder}: its manifest and its files do not go together ({told})") from None
 
 
 class Artifact:
     """What `load` returns.
 
     Args:
-        folder: of its files.
-        manifest: theirs.
+        files: of its folder, checked.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.manifest = folder, manifest
-        self._weights = load_file(folder / WEIGHTS)
+    def __init__(self, files: Files) -> None:
+        self.folder, self.manifest = files.folder, files.manifest
+        manifest = files.manifest
+        self._weights = load_file(files.path(WEIGHTS))
         self.ids = {
-            vocab: Ids(mapped(folder, told["ids"]), mapped(folder, told["order"]))
+            vocab: Ids(files.array(told["ids"]), files.array(told["order"]))
             for vocab, told in manifest["vocabularies"].items()
         }
-        self.tables = {name: read_vectors(folder, told, self._weights) for name, told in manifest["tables"].items()}
+        self.tables = {name: read_vectors(files, told, self._weights) for name, told in manifest["tables"].items()}
         scores = manifest["scores"]
-        self.scoring = read_scoring(folder, scores, self.tables, self._weights) if scores else None
+        self.scoring = read_scoring(files, scores, self.tables, self._weights) if scores else None
         told = manifest["history"] or {}
-        self.history = {name: mapped(folder, file) for name, file in told.items()}  # of each user, where it is scored
+        self.history = {name: files.array(file) for name, file in told.items()}  # of each user, where it is scored
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
@@ -75,7 +81,7 @@ class Artifact:
         """
         vectors = self._table(table)
         vocab = self.manifest["tables"][table]["vocab"]
-        rows = self.rows(vocab, ids, unknown)
+        rows = self.rows(vocab, ids, fallback(unknown, "fallback"))
         strange = rows < 0
         if not strange.any():
             return vectors.take(rows)
@@ -131,8 +137,7 @@ class Artifact:
         exclude: Sequence[object] | Array = (),
     ) -> list[list[tuple[Any, float]]]:
         """Return the same for each of many users (B,), which takes less time than one after the other."""
-        _check_k(k)
-        self._of_users()
+        k, _ = whole("k", k), self._of_users()
         rows, left_out = self.rows("user", users), self.rows("item", exclude) if len(exclude) else None
         step = MEMORY // (4 * BLOCK)  # users at a time
         made: list[list[tuple[Any, float]]] = []
@@ -144,15 +149,19 @@ class Artifact:
         self,
         items: Sequence[object] | Array,
         k: int = 10,
+        positions: int = 1,
         exclude_seen: bool = True,
         exclude: Sequence[object] | Array = (),
         unknown: Literal["error", "skip"] = "error",
     ) -> list[tuple[Any, float]]:
-        """Return the best k next items of a list with their scores, best first; fewer where fewer are left.
+        """Return the best k items to continue a list with, with their scores, best first; fewer where fewer are left.
 
         Args:
             items: original ids (T,) in their order. Of more than the model was ever shown the last ones count.
             k: how many.
+            positions: how many items are to come. Of several each ranks all items, the first choice of those before it
+                taken for granted, and candidates are taken depth by depth: the first choice of every position, then
+                the second ones, without repeats (FANS; so `predict` continues a list, given items allowed).
             exclude_seen: leave out what is in the list.
             exclude: original ids of more items to be left out.
             unknown: "error", or "skip": ids that the model does not know are passed over.
@@ -160,11 +169,18 @@ class Artifact:
         Raises:
             UserError: an unknown id, no known one, a model that continues no lists.
         """
-        _check_k(k)
-        rows = self.rows("item", items, "error" if unknown == "error" else "fallback")
+        scoring, k = self._of_lists(), whole("k", k)
+        rows = self.rows("item", items, fallback(unknown, "skip"))
         rows, out = rows[rows >= 0], self.rows("item", exclude) if len(exclude) else np.empty(0, np.int64)
         out = np.concatenate([rows, out]) if exclude_seen else out
-        return self._told(*best_of(self._of_lists(), self.after(rows), 1, k, None, out))[0]
+        chosen, values = [], []
+        for _ in range(whole("positions", positions)):
+            best, scores = best_of(scoring, self.after(rows), 1, k, None, out)
+            chosen.append(best[0])
+            values.append(scores[0])
+            rows = np.append(rows, best[0, :1])
+        found = depth_by_depth(np.stack(chosen), np.stack(values), k)
+        return self._told(*(one[None] for one in found))[0]
 
     def after(self, rows: Array) -> Array:
         """Return the query (1, D) for the item after those of a list, given by their rows (T,), one or more."""
@@ -183,7 +199,7 @@ class Artifact:
             exclude_seen: leave out what users had in training.
             left_out: rows of items that are left out for all of them.
         """
-        scoring, seen = self._of_users(), self._seen(users) if exclude_seen else None
+        scoring, seen = self._of_users(), self._seen(users) if exclude_seen and self.history else None
         return best_of(scoring, scoring.users(users), len(users), k, seen, left_out)
 
     def all_scores(self, users: Array) -> Array:
@@ -227,8 +243,3 @@ class Artifact:
             np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(starts[users], counts)
         )
         return owners, np.asarray(items[places])
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise UserError(f"k is {k}; it must be at least 1")

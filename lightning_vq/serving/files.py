@@ -9,7 +9,7 @@ import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -41,12 +41,42 @@ def sums(path: Path, kinds: tuple[Check, ...] = ("crc32", "sha256")) -> dict[str
     return {kind: found[kind] for kind in kinds}
 
 
-def read_manifest(folder: Path, check: Check) -> dict[str, Any]:
-    """Return an artifact's manifest when all of its files are as they were written.
+class Files:
+    """The files of an artifact that are as they were written.
+
+    Args:
+        folder: theirs.
+        manifest: theirs, see `whole_files`.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file.
+
+        Raises:
+            UserError: the manifest has no sum of it: anything could be in it.
+        """
+        if name not in self.manifest["files"]:
+            raise UserError(f"{self.folder / MANIFEST} uses {name!r}, which is not among its files")
+        return self.folder / name
+
+    def array(self, name: str) -> Array:
+        """Return an array that is mapped from its file."""
+        made: Array = np.load(self.path(name), mmap_mode="r", allow_pickle=False)
+        return made
+
+
+def whole_files(folder: Path, check: Check) -> Files:
+    """Return an artifact's files when all of them are as they were written.
 
     Raises:
         UserError: it is no artifact, of another version, or a file is missing, cut short or altered.
     """
+    if check not in get_args(Check):
+        raise UserError(f"check is {check!r}; it must be one of {', '.join(get_args(Check))}")
+    folder = folder.resolve()  # the working folder may change while it is served
     path = folder / MANIFEST
     if not path.is_file():
         run = (folder / "config.yaml").is_file()
@@ -62,7 +92,8 @@ def read_manifest(folder: Path, check: Check) -> dict[str, Any]:
         raise UserError(f"{path} is of version {manifest.get('version')}; this lightning_vq reads version {VERSION}")
     if manifest.get("digest") != digest(manifest):
         raise UserError(f"{path} has been altered since it was written")
-    files: dict[str, dict[str, Any]] = manifest["files"]
+    files: dict[str, dict[str, Any]] = manifest["files"] if isinstance(manifest.get("files"), dict) else {}
+    manifest["files"] = files
     for name, told in files.items():
         if Path(name).name != name:
             raise UserError(f"{path} names {name!r}, which is no file of the artifact's own folder")
@@ -79,10 +110,4 @@ def read_manifest(folder: Path, check: Check) -> dict[str, Any]:
         for name, value in zip(files, found):
             if value != files[name][check]:
                 raise UserError(f"{folder / name} has been altered since it was written: its {check} is another")
-    return manifest
-
-
-def mapped(folder: Path, name: str) -> Array:
-    """Return an array that is mapped from its file."""
-    made: Array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-    return made
+    return Files(folder, manifest)

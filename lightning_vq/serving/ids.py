@@ -1,5 +1,6 @@
 """Original ids and the rows they have in an artifact. Shapes: N entities, M asked for."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,25 +9,37 @@ import numpy as np
 from lightning_vq.errors import UserError
 from lightning_vq.serving.packing import Array
 
+WHOLE = re.compile(r"-?[1-9][0-9]*|0")  # a whole number as its text: what else looks like one is another id
+LARGEST = 2**63 - 1
 
-def as_keys(ids: Sequence[object] | Array, numbers: bool) -> Array:
-    """Return ids as they are stored: int64, or their text in UTF-8.
+
+def as_keys(ids: Sequence[object] | Array, numbers: bool) -> tuple[Array, Array]:
+    """Return ids (M,) as they are stored, int64 or their text in UTF-8, and which of them (M,) can be stored so.
+
+    Of a vocabulary of whole numbers those are numbers of 64 bits and their texts; "007" and 7.0 are none. Of texts all
+    but those that end with a null byte.
 
     Raises:
-        UserError: ids that are not all numbers where the artifact's are.
+        UserError: one text in the place of several ids.
     """
-    if not numbers:
-        return np.array([str(one).encode() for one in ids])
-    try:
-        given = np.asarray(ids)
-        whole = given.astype(np.int64)
-        same = given.dtype.kind in "US" or bool((whole == given).all())
-    except (ValueError, TypeError, OverflowError):
-        same = False
-    if not same:
-        strange = next((one for one in ids if not str(one).lstrip("-").isdigit()), ids)
-        raise UserError(f"ids of this artifact are whole numbers, and {strange!r} is none")
-    return whole
+    if isinstance(ids, str | bytes):
+        raise UserError(f"{ids!r} is one id where several are asked for: [{ids!r}]")
+    if numbers and isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
+        return ids.astype(np.int64), np.ones(len(ids), bool)
+    if numbers:
+        found = [_number(one) for one in ids]
+        return np.array([one or 0 for one in found], np.int64), np.array([one is not None for one in found], bool)
+    texts = [str(one).encode() for one in ids]
+    return np.array(texts), np.array([not text.endswith(b"\0") for text in texts], bool)
+
+
+def _number(one: object) -> int | None:
+    """Return the whole number of 64 bits that an id is, or None."""
+    if isinstance(one, str | np.str_):
+        value = int(one) if len(one) < 20 and WHOLE.fullmatch(one) else None
+    else:
+        value = int(one) if isinstance(one, int | np.integer) and not isinstance(one, bool) else None
+    return value if value is not None and -LARGEST - 1 <= value <= LARGEST else None
 
 
 class Ids:
@@ -49,8 +62,12 @@ class Ids:
         return self.keys.dtype.kind == "i"
 
     def rows(self, ids: Sequence[object] | Array) -> Array:
-        """Return the rows (M,) int64 of ids, -1 for those that are unknown."""
-        wanted = as_keys(ids, self.numbers)
+        """Return the rows (M,) int64 of ids, -1 for those that are unknown.
+
+        Raises:
+            UserError: one text in the place of several ids.
+        """
+        wanted, possible = as_keys(ids, self.numbers)
         if not len(wanted) or not len(self):
             return np.full(len(wanted), -1, np.int64)
         # All searches side by side: numpy's searchsorted goes id by id and waits for memory at every step, which takes
@@ -61,7 +78,7 @@ class Ids:
             less, left = self.keys[self.order[middle]] < wanted, low < high
             low, high = np.where(left & less, middle + 1, low), np.where(left & ~less, middle, high)
         at = self.order[np.minimum(low, len(self) - 1)].astype(np.int64)
-        return np.where(self.keys[at] == wanted, at, -1)
+        return np.where(possible & (self.keys[at] == wanted), at, -1)
 
     def ids(self, rows: Array) -> list[Any]:
         """Return the original ids of rows (M,): numbers, or text."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_vq.errors import UserError
+
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 22  # bits that `pack` spreads out at a time
@@ -28,7 +30,13 @@ def code_type(bits: int) -> type[np.unsignedinteger[Any]]:
 
 
 def pack(codes: Array, bits: int) -> Array:
-    """Return the bytes uint8 of codes (N, S) below 2^bits, bits from 0 to 16."""
+    """Return the bytes uint8 of codes (N, S) below 2^bits, bits from 0 to 16.
+
+    Raises:
+        UserError: more bits.
+    """
+    if bits > 16:
+        raise UserError(f"codes of {bits} bits: an artifact holds 16 at most, 65,536 codes of a codebook")
     rows, width = codes.shape
     made = np.zeros(packed_bytes(rows, width, bits), np.uint8)
     if not made.size:

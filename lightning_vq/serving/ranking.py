@@ -56,7 +56,7 @@ def best_of(
         seen: numbers of queries (E,) and rows of items (E,) that these leave out, or none.
         left_out: rows of items that all leave out, or none.
     """
-    best = Best(count, k)
+    best = Best(count, min(k, scoring.items))
     for first in range(0, scoring.items, BLOCK):
         part = slice(first, min(first + BLOCK, scoring.items))
         found = scoring.scores(queries, part)
@@ -68,3 +68,14 @@ def best_of(
             found[:, left_out[(left_out >= part.start) & (left_out < part.stop)] - first] = -np.inf
         best.take(found, first)
     return best.items, best.values
+
+
+def depth_by_depth(items: Array, values: Array, k: int) -> tuple[Array, Array]:
+    """Return the first k items of several positions (P, K), and their values: all first choices, then all second ones.
+
+    >>> depth_by_depth(np.array([[4, 7], [4, 9]]), np.array([[0.9, 0.5], [0.8, 0.1]]), 3)
+    (array([4, 7, 9]), array([0.9, 0.5, 0.1]))
+    """
+    in_turn = items.T.reshape(-1)
+    firsts = np.sort(np.unique(in_turn, return_index=True)[1])[:k]  # without repeats
+    return in_turn[firsts], values.T.reshape(-1)[firsts]

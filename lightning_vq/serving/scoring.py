@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lightning_vq.errors import UserError
-from lightning_vq.serving.files import mapped
+from lightning_vq.serving.files import Files
 from lightning_vq.serving.packing import Array
 from lightning_vq.serving.vectors import Vectors
 
@@ -25,6 +25,7 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._content = path.read_bytes()  # at once, as it was checked
         self._session: Any = None
 
     def __call__(self, *given: Array) -> Array:
@@ -37,7 +38,7 @@ class Network:
                     f"{self.path.parent} scores by a network: pip install 'lightning_vq[serve]' (its vectors need "
                     "nothing: embed)"
                 ) from None
-            self._session = onnxruntime.InferenceSession(str(self.path), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(self._content, providers=["CPUExecutionProvider"])
         names = (one.name for one in self._session.get_inputs())
         made: Array = self._session.run(None, dict(zip(names, given)))[0]
         return made
@@ -130,20 +131,20 @@ class Pairwise(Scoring):
 
 
 def read_scoring(
-    folder: Path, told: dict[str, Any], tables: Mapping[str, Vectors], weights: dict[str, Array]
+    files: Files, told: dict[str, Any], tables: Mapping[str, Vectors], weights: dict[str, Array]
 ) -> Scoring:
     """Return how an artifact scores.
 
     Args:
-        folder: of the artifact.
+        files: of the artifact.
         told: of its scores, by the manifest.
         tables: by name.
         weights: small arrays by name.
     """
     if told["kind"] == "pairs":
         given = [(tables[one["table"]], bool(one["of_users"])) for one in told["given"]]
-        return Pairwise(Network(folder / told["network"]), given)
-    keys, bias = tables[told["keys"]], mapped(folder, told["bias"]) if told["bias"] else None
+        return Pairwise(Network(files.path(told["network"])), given)
+    keys, bias = tables[told["keys"]], files.array(told["bias"]) if told["bias"] else None
     if told["kind"] == "lists":
-        return Continued(keys, bias, Network(folder / told["network"]), tables[told["given"]], told["longest"])
+        return Continued(keys, bias, Network(files.path(told["network"])), tables[told["given"]], told["longest"])
     return Products(keys, bias, tables[told["queries"]], weights[told["scale"]] if told["scale"] else None)

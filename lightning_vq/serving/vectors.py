@@ -4,12 +4,11 @@ Shapes: N rows, D dim, M wanted rows, B queries, S subspaces of W = D / S number
 """
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lightning_vq.serving.files import mapped
+from lightning_vq.serving.files import Files
 from lightning_vq.serving.packing import Array, unpack
 
 
@@ -171,25 +170,25 @@ def _table_products(queries: Array, tier: Tier, part: slice) -> Array:
     return made
 
 
-def read_vectors(folder: Path, told: dict[str, Any], weights: dict[str, Array]) -> Vectors:
+def read_vectors(files: Files, told: dict[str, Any], weights: dict[str, Array]) -> Vectors:
     """Return the vectors of a table.
 
     Args:
-        folder: of the artifact.
+        files: of the artifact.
         told: of the table, by the manifest.
         weights: small arrays by name.
     """
     if told["kind"] == "full":
-        return Full(mapped(folder, told["file"]))
+        return Full(files.array(told["file"]))
     if told["kind"] == "low_rank":
-        return LowRank(mapped(folder, told["file"]), weights[told["right"]])
+        return LowRank(files.array(told["file"]), weights[told["right"]])
     if told["kind"] == "grid":
-        packed = mapped(folder, told["file"])
+        packed = files.array(told["file"])
         return Grid(packed, told["bits"], told["rows"], weights[told["low"]], weights[told["step"]])
     first, tiers = 0, []
     for one in told["tiers"]:
         book = weights[one["book"]]
-        tiers.append(Tier(first, one["rows"], one["bits"], mapped(folder, one["file"]), book))
+        tiers.append(Tier(first, one["rows"], one["bits"], files.array(one["file"]), book))
         first += one["rows"]
     turned = (weights[told["rotation"]], weights[told["mean"]]) if told.get("rotation") else (None, None)
     return Codes(tiers, *turned)

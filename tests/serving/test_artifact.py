@@ -163,3 +163,26 @@ def test_unknown_ids_are_refused_or_get_the_fallback(tmp_path: Path) -> None:
         artifact.recommend("nobody")
     with pytest.raises(UserError, match="k is 0"):
         artifact.recommend(held.vocabularies()["user"].ids[0].as_py(), 0)
+
+
+def test_the_share_is_of_the_model_and_not_of_what_a_graph_made_of_it(tmp_path: Path) -> None:
+    artifact, _, _ = exported(tmp_path, LightGCN(12), QUANTIZERS["DPQ"])
+    found = sizes(artifact)
+    assert {"query", "key"} <= set(artifact.tables)
+    assert found.full == 4 * 12 * (120 + 80)
+    assert found.served > found.full  # final vectors beside the codes: no compression
+
+
+@pytest.mark.parametrize("k", [0, 2.5, True, "3"])
+def test_a_number_that_counts_nothing_is_refused(k: Any, tmp_path: Path) -> None:
+    artifact, _, held = exported(tmp_path, BPRMF(12), None)
+    user = held.vocabularies()["user"].ids[0].as_py()
+    with pytest.raises(UserError, match=rf"k is {k!r}; it must be a whole number of at least 1"):
+        artifact.recommend(user, k)
+    assert len(artifact.recommend(user, 10**12, exclude_seen=False)) == 80
+    with pytest.raises(UserError, match="unknown is 'zero'; it must be 'error' or 'fallback'"):
+        artifact.embed("item", ["nowhere"], unknown="zero")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is one id where several are asked for"):
+        artifact.score(user, "i3")
+    with pytest.raises(UserError, match="check is 'md5'; it must be one of crc32, sha256"):
+        load(tmp_path, check="md5")  # type: ignore[arg-type]

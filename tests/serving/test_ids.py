@@ -1,11 +1,15 @@
 """Original ids to rows and back."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_vq.errors import UserError
+from lightning_vq.export.writer import _write_ids
 from lightning_vq.serving.ids import Ids
 
 
@@ -37,7 +41,36 @@ def test_numbers_may_come_as_text_and_nothing_else() -> None:
     ids = made([5, 70, 3])
     assert ids.rows(["70", "5"]).tolist() == [1, 0]
     assert ids.rows(np.array([3, 4])).tolist() == [2, -1]
+    assert ids.rows([np.int32(3), np.str_("5")]).tolist() == [2, 0]
     assert ids.rows([]).tolist() == []
-    for strange in ("seventy", 7.5, None):
-        with pytest.raises(UserError, match=f"whole numbers, and {strange!r} is none"):
-            ids.rows(["5", strange])
+    strange = ["seventy", 7.5, 5.0, None, "05", "+5", " 5", "\uff15", True, 10**30, str(10**30), "-0", "5\0"]
+    assert ids.rows([*strange, "5"]).tolist() == [-1] * len(strange) + [0]
+
+
+def test_a_text_is_no_other() -> None:
+    ids = made(["u0", "7"])
+    assert ids.rows(["u0\0", "u0", 7, 7.0, "07"]).tolist() == [-1, 0, 1, -1, -1]
+    with pytest.raises(UserError, match=r"'u0' is one id where several are asked for: \['u0'\]"):
+        ids.rows("u0")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([2**63 + i for i in range(5)], pa.uint64()),
+        pa.array([7, 250, 3, 0, 9], pa.uint8()),
+        pa.array([7.0, 0.5, -3.0, 1e300, 2.25]),
+        pa.array([True, False]),
+        pa.array([b"u0", b"\xff", b"a", b"b", b"c"]),
+    ],
+    ids=str,
+)
+def test_ids_of_any_type_are_found_again(ids: pa.Array, tmp_path: Path) -> None:
+    told = _write_ids(tmp_path, "item", ids)
+    found = Ids(np.load(tmp_path / told["ids"]), np.load(tmp_path / told["order"]))
+    assert found.rows(ids.to_pylist()).tolist() == list(range(len(ids)))
+
+
+def test_an_id_that_would_widen_all_others_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"an id of item takes 5,000 bytes, .* begins with 'xx"):
+        _write_ids(tmp_path, "item", pa.array(["a", "x" * 5000]))

@@ -30,6 +30,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.export.networks import ListEncoder, write_network
 from lightning_vq.export.sizes import sizes
 from lightning_vq.export.writer import write_artifact
+from lightning_vq.list_metrics import completion_metric
 from lightning_vq.modules import ListCompletion
 from lightning_vq.quantizers import DPQ, MGQE, Cascaded
 from lightning_vq.serving import Artifact, load
@@ -73,7 +74,7 @@ def test_queries_and_metrics_of_the_test_are_the_models(backbone: str, name: str
     with torch.no_grad():
         keys, bias = module.backbone.keys(look)
         for number in range(len(part.lengths)):
-            known, target = _history(held, part, number)
+            known, [target] = _halves(part, number)
             query = module.backbone.begin(look, torch.tensor([known]))[0]
             served = artifact.rows("item", ids.take(pa.array(known)).to_pylist())
             np.testing.assert_allclose(artifact.after(served), query.numpy(), atol=2e-5, rtol=1e-5)
@@ -93,12 +94,37 @@ def test_queries_and_metrics_of_the_test_are_the_models(backbone: str, name: str
             assert values.mean() == pytest.approx(told, abs=1e-6), (metric, k)
 
 
-def _history(held: Any, part: Any, number: int) -> tuple[list[int], int]:
-    """Return the items before a list's held-out one, and that."""
-    first = int(part.lengths[:number].sum())
+def _halves(part: Any, number: int) -> tuple[list[int], list[int]]:
+    """Return what is given of a test list, and what is to come."""
+    first, known = int(part.begins[number]), int(part.known[number])
     items = part.items[first : first + int(part.lengths[number])].tolist()
-    known = int(part.known[number])
-    return items[:known], items[known]
+    return items[:known], items[known:]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_lists_are_continued_as_the_test_does(backbone: str, tmp_path: Path) -> None:
+    """Protocol "halves": several positions, each fed with the first choice before it, taken depth by depth."""
+    held = lists()
+    module, trainer = trained(BACKBONES[backbone](), {"item": QUANTIZERS["DPQ"]}, held=held)
+    trainer.test(module, datamodule=held, verbose=False)
+    ids, part = held.vocabularies()["item"].ids, held.parts[TEST]
+    module.eval()
+    with torch.no_grad():
+        write_artifact(tmp_path, module, {"item": ids}, {})
+    artifact, told = load(tmp_path), module.completions
+    assert told is not None
+    hits, lengths = torch.zeros_like(told.hit), told.lengths
+    for i, case in enumerate(told.cases.tolist()):
+        known, coming = _halves(part, part.cases.tolist().index(case))
+        given, targets = ids.take(pa.array(known)).to_pylist(), {ids[one].as_py() for one in coming}
+        found = artifact.complete(given, 10, positions=len(coming), exclude_seen=False)
+        expected = told.candidates[i][told.candidates[i] >= 0]
+        assert [one for one, _ in found] == ids.take(pa.array(expected.numpy())).to_pylist()
+        hits[i, : len(found)] = torch.tensor([one in targets for one, _ in found])
+    for metric, k in (("hr", 5), ("ndcg", 5)):
+        value = completion_metric(metric, hits, lengths, k).nanmean()  # type: ignore[arg-type]
+        expected = module.trainer.callback_metrics[f"test/{metric}@{k}/list"].item()
+        assert value.item() == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", ["none", "DPQ", "MGQE"])
@@ -127,6 +153,8 @@ def test_what_it_takes_is_on_disk(backbone: str, tmp_path: Path) -> None:
     found = sizes(artifact)
     assert found.whole == sum(path.stat().st_size for path in tmp_path.iterdir())
     network = next(part for part in found.parts if part.table == "network")
+    assert network.bytes == (tmp_path / "network.onnx").stat().st_size
+    assert 0 < found.beside[2].bytes < 4096  # headers of files: nothing else hides there
     dense = sum(weights.numel() for weights in module.backbone.parameters())
     tokens = sum(weights.numel() for weights in module.outside.values())
     assert network.bits == 32 * (dense + tokens)
@@ -145,6 +173,8 @@ def test_a_list_that_cannot_be_continued(tmp_path: Path) -> None:
         artifact.complete(["nowhere"], unknown="skip")
     with pytest.raises(UserError, match="k is 0"):
         artifact.complete(some, 0)
+    with pytest.raises(UserError, match="positions is 0"):
+        artifact.complete(some, 3, positions=0)
     with pytest.raises(UserError, match=r"of SASRec it serves what comes next in a list \(complete\)"):
         artifact.recommend(some[0])
     told = [item for item, _ in artifact.complete(some, 4)]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_vq.errors import UserError
 from lightning_vq.serving.packing import pack, packed_bytes, unpack
 
 
@@ -34,3 +35,8 @@ def test_more_rows_than_are_packed_at_a_time(bits: int, width: int) -> None:
 def test_by_hand() -> None:
     # 3, 1, 2 and 0 of two bits each, lowest first: 0b00_10_01_11
     assert pack(np.array([[3, 1], [2, 0]]), 2).tolist() == [0b00100111]
+
+
+def test_codes_of_more_than_16_bits_are_refused() -> None:
+    with pytest.raises(UserError, match="codes of 17 bits: an artifact holds 16 at most"):
+        pack(np.zeros((3, 2), np.int64), 17)

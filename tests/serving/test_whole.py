@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +63,29 @@ def elsewhere(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest(manifest)}))
 
 
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest(manifest)}))
+
+
+def outside(folder: Path) -> None:
+    shutil.copy(folder / "user.npy", folder.parent / "x.npy")
+    rewritten(folder, lambda manifest: manifest["tables"]["user"].update(file="../x.npy"))
+
+
+def no_sums(folder: Path) -> None:
+    rewritten(folder, lambda manifest: manifest.update(files={}))
+
+
+def no_list_of_files(folder: Path) -> None:
+    rewritten(folder, lambda manifest: manifest.pop("files"))
+
+
+def no_tables(folder: Path) -> None:
+    rewritten(folder, lambda manifest: manifest.pop("tables"))
+
+
 def no_json(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
 
@@ -81,6 +105,10 @@ def no_manifest(folder: Path) -> None:
         (told("version", 2), "manifest.json is of version 2; this lightning_vq reads version 1"),
         (told("format", "another"), "manifest.json is of another program"),
         (elsewhere, "names '../x.npy', which is no file of the artifact's own folder"),
+        (outside, "manifest.json uses '../x.npy', which is not among its files"),
+        (no_sums, "manifest.json uses 'weights.safetensors', which is not among its files"),
+        (no_list_of_files, "manifest.json uses 'weights.safetensors', which is not among its files"),
+        (no_tables, r"its manifest and its files do not go together \(KeyError: 'tables'\)"),
         (no_json, "manifest.json is broken: it is no JSON"),
         (no_manifest, "is no artifact: it has no manifest.json"),
     ],

@@ -1,0 +1,21 @@
+"""What callers of an artifact may give."""
+
+from typing import Literal
+
+import numpy as np
+
+from lightning_vq.errors import UserError
+
+
+def whole(name: str, value: int) -> int:
+    """Return a number that counts something, or refuse it."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    return int(value)
+
+
+def fallback(unknown: str, other: str) -> Literal["error", "fallback"]:
+    """Return what is to be done of unknown ids; `other` is what the alternative to an error is called."""
+    if unknown not in ("error", other):
+        raise UserError(f"unknown is {unknown!r}; it must be 'error' or {other!r}")
+    return "error" if unknown == "error" else "fallback"
