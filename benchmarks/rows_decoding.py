@@ -47,7 +47,7 @@ class Anew(Autoregressive):
     def learned(self, look: Lookup, batch: Lists) -> tuple[Tensor, Tensor]:
         return self.backbone.learned(look, batch)
 
-    def begin(self, look: Lookup, items: Tensor) -> tuple[Tensor, Tensor]:
+    def begin(self, look: Lookup, items: Tensor, creators: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.backbone.begin(look, items)[0], items
 
     def advance(self, look: Lookup, state: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 # Names of tables beside one of entities: that one's, and
 FIRST = "_first"  # weights of first order
 CATEGORY = "_category"  # real categories of the entities
+CREATOR = "creator"  # vocabulary of those who made lists
 
 
 class Facts(NamedTuple):
@@ -116,6 +117,7 @@ class Lists(NamedTuple):
     negatives: Tensor | None = None  # (B, T, C) int64 sampled for each position in training; None: all items compete
     candidates: Tensor | None = None  # (B, 99) sampled negatives of the next item in evaluation; None: not asked for
     seen: tuple[Tensor, Tensor] | None = None  # (list in the batch, item) of whole histories before it, in evaluation
+    creators: Tensor | None = None  # (B,) int64 who made each list, -1: nobody that training knows; None: not told
 
     @property
     def lengths(self) -> Tensor:

@@ -14,7 +14,8 @@ from lightning_vq.lookup import Lookup
 from lightning_vq.types import Facts, Lists
 
 ITEMS, DIM, LENGTH = 9, 4, 7
-FACTS = Facts({"item": ITEMS}, {"item": torch.ones(ITEMS).long()}, {}, provides=("lists",), length=LENGTH)
+ROWS, ONCE = {"item": ITEMS, "creator": ITEMS}, torch.ones(ITEMS).long()
+FACTS = Facts(ROWS, {"item": ONCE, "creator": ONCE}, {}, provides=("lists",), length=LENGTH)
 RAGGED = [[3, 1, 4, 1, 5], [2], [8, 0, 7], [0, 1, 2, 3, 4, 5, 6], [6, 6]]
 
 CAUSAL: list[Autoregressive] = [

@@ -22,8 +22,14 @@ class Causal(Autoregressive):
     """Reads a list in its order: what it makes of an item predicts the next, and all of a list are learned at once."""
 
     @abstractmethod
-    def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, Any]:
-        """Return what items (B, T) and those before them predict (B, T, D), and what `state` needs."""
+    def encode(self, look: Lookup, items: Tensor, creators: Tensor | None) -> tuple[Tensor, Any]:
+        """Return what items (B, T) and those before them predict (B, T, D), and what `state` needs.
+
+        Args:
+            look: the tables.
+            items: (B, T).
+            creators: (B,) see `begin`.
+        """
 
     @abstractmethod
     def state(self, kept: Any, items: Tensor, last: Tensor) -> Any:
@@ -42,12 +48,12 @@ class Causal(Autoregressive):
         follows[:, :1] = False
         places = follows.reshape(-1).nonzero()[:, 0]
         given = items.masked_fill(~follows.roll(-1, 1), -1)[:, : max(width - 1, 1)]
-        hidden, _ = self.encode(look, given)
+        hidden, _ = self.encode(look, given, batch.creators)
         sources = places - 1 - places // width  # a row of `given` is one item shorter
         return rows_of(hidden.flatten(0, 1), sources), places
 
-    def begin(self, look: Lookup, items: Tensor) -> tuple[Tensor, Any]:
-        hidden, kept = self.encode(look, items)
+    def begin(self, look: Lookup, items: Tensor, creators: Tensor | None = None) -> tuple[Tensor, Any]:
+        hidden, kept = self.encode(look, items, creators)
         last = (items >= 0).sum(1) - 1
         return at(hidden, last), self.state(kept, items, last)
 
@@ -61,6 +67,10 @@ class Past(NamedTuple):
     blocks: list[Kept]
     there: Tensor  # (B, K) which columns are items
     counts: Tensor  # (B,) how many items each list has
+    creators: Tensor | None  # (B,) see `begin`
+
+
+Encoded = tuple[list[Kept], Tensor | None]  # of the blocks, and creators
 
 
 def longer(past: Kept, new: Kept) -> Kept:
@@ -110,24 +120,31 @@ class CausalAttention(Causal):
         super().prepare(facts)
         self.positions = position_table(max(self.length - 1, 1), self.dim)
 
-    def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, list[Kept]]:
+    def through(
+        self, look: Lookup, block: nn.Module, x: Tensor, past: Kept, there: Tensor | None, creators: Tensor | None
+    ) -> tuple[Tensor, Kept]:
+        """Return what a block makes of x; see CausalBlock, and `begin` for creators, which most models ignore."""
+        made: tuple[Tensor, Kept] = block(x, past, there)
+        return made
+
+    def encode(self, look: Lookup, items: Tensor, creators: Tensor | None) -> tuple[Tensor, Encoded]:
         numbers = torch.arange(items.shape[1], device=items.device)
         x, kept = self._inputs(look, items, numbers), []
         for block in self.blocks:
-            x, of_block = block(x)
+            x, of_block = self.through(look, block, x, (), None, creators)
             kept.append(of_block)
-        return self.norm(x), kept
+        return self.norm(x), (kept, creators)
 
-    def state(self, kept: list[Kept], items: Tensor, last: Tensor) -> Past:
-        return Past(kept, items >= 0, last + 1)
+    def state(self, kept: Encoded, items: Tensor, last: Tensor) -> Past:
+        return Past(kept[0], items >= 0, last + 1, kept[1])
 
     def advance(self, look: Lookup, state: Past, items: Tensor) -> tuple[Tensor, Past]:
         x, kept = self._inputs(look, items[:, None], state.counts[:, None]), []
         there = torch.cat([state.there, torch.ones_like(items[:, None], dtype=torch.bool)], 1)
         for block, past in zip(self.blocks, state.blocks):
-            x, of_block = block(x, past, there)
+            x, of_block = self.through(look, block, x, past, there, state.creators)
             kept.append(of_block)
-        return self.norm(x).squeeze(1), Past(kept, there, state.counts + 1)
+        return self.norm(x).squeeze(1), Past(kept, there, state.counts + 1, state.creators)
 
     def _inputs(self, look: Lookup, items: Tensor, numbers: Tensor) -> Tensor:
         x = look.padded("item", items) * self.dim**0.5 + numbered(self.positions, numbers)

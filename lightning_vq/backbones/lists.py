@@ -87,12 +87,13 @@ class Autoregressive(ListBackbone):
     """Continues a list item by item: each is predicted from all before it."""
 
     @abstractmethod
-    def begin(self, look: Lookup, items: Tensor) -> tuple[Tensor, Any]:
+    def begin(self, look: Lookup, items: Tensor, creators: Tensor | None = None) -> tuple[Tensor, Any]:
         """Return the hidden vector (B, D) of the first item to come, and what `advance` needs.
 
         Args:
             look: the tables.
             items: (B, T) the given ones, -1 after the last; one or more in every list.
+            creators: (B,) who made the lists, -1 where that is not known; None: of none.
         """
 
     @abstractmethod

@@ -27,6 +27,7 @@ class Stretches(NamedTuple):
     lengths: Tensor  # (M,) int64
     known: Tensor  # (M,) int64 how many of its items are given
     cases: Tensor  # (M,) int64 place of its list in the data
+    creators: Tensor | None = None  # (M,) int64 row of who made its list, -1: unknown; None: not told
 
     def batch(self, rows: Tensor) -> Lists:
         """Return some stretches (B,), padded to the longest of them."""
@@ -34,7 +35,8 @@ class Stretches(NamedTuple):
         place = torch.arange(int(lengths.max()) if len(rows) else 0)
         at = (self.begins[rows][:, None] + place).clamp_max_(len(self.items) - 1)
         items = self.items[at].masked_fill_(place >= lengths[:, None], -1)
-        return Lists(items, self.known[rows], self.cases[rows])
+        creators = None if self.creators is None else self.creators[rows]
+        return Lists(items, self.known[rows], self.cases[rows], creators=creators)
 
 
 class ListLoader(TrainLoader):

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.evaluation import EVAL_DRAW
 from lightning_vq.data.item_clusters import clustered
+from lightning_vq.data.list_creators import known_creators
 from lightning_vq.data.list_loader import ListLoader
 from lightning_vq.data.list_splits import before, halves, known_pairs, leave_one_out, occurrences, whole_lists
 from lightning_vq.data.loaders import EvalLoader
@@ -28,7 +29,7 @@ from lightning_vq.sources.lists import Range, RawLists, filtered, histories, qua
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.planted_lists import planted_lists
-from lightning_vq.types import CATEGORY, Facts, Lists
+from lightning_vq.types import CATEGORY, CREATOR, Facts, Lists
 from lightning_vq.vocabulary import Vocabulary
 
 Protocol = Literal["halves", "next"]
@@ -122,6 +123,9 @@ class ListData(RecommenderData):
         self.raw: RawLists | None = None
         self.known: KnownPairs | None = None  # what lists hold: negatives to rank against are not among it
         self.listed: KnownPairs | None = None  # what is trained on of them holds: nor are those of training
+        self.creators: Vocabulary | None = (
+            None  # who made the lists that are trained on, of "halves", where that is told
+        )
         self._candidates: dict[int, Tensor] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -150,6 +154,7 @@ class ListData(RecommenderData):
             raise UserError(f"{raw.where}: there is one item only, {raw.item_ids[0].as_py()!r}")
         if self.protocol == "halves":
             self.parts = halves(raw, self.ratio, self.split_seed)
+            self.creators = known_creators(raw, self.parts)
         else:
             self.parts = leave_one_out(raw, self.max_length)
         if not len(self.parts[TRAIN].lengths):
@@ -168,11 +173,12 @@ class ListData(RecommenderData):
     # -- what a model must know --------------------------------------------------------------------------------------
 
     def facts(self) -> Facts:
-        raw = self._ready()
+        known, category = self.vocabularies(), "item" + CATEGORY
+        ids = {name: of.ids.to_pylist() for name, of in known.items()} | {category: self.categories}
         return Facts(
-            rows={"item": len(raw.item_ids), "item" + CATEGORY: len(self.categories)},
-            counts={"item": self.counts},
-            ids={"item": digest(raw.item_ids.to_pylist()), "item" + CATEGORY: digest(self.categories)},
+            rows={name: len(of) for name, of in ids.items()},
+            counts={name: torch.from_numpy(of.counts) for name, of in known.items()},
+            ids={name: digest(of) for name, of in ids.items()},
             provides=("lists",),
             categories={"item": self.categories_of} if self.categories else {},
             length=max(int(part.lengths.max()) for part in self.parts.values()),
@@ -180,7 +186,8 @@ class ListData(RecommenderData):
 
     def vocabularies(self) -> dict[str, Vocabulary]:
         raw = self._ready()
-        return {"item": Vocabulary(raw.item_ids, self.counts.numpy(), raw.item_metadata)}
+        known = {"item": Vocabulary(raw.item_ids, self.counts.numpy(), raw.item_metadata)}
+        return known if self.creators is None else known | {CREATOR: self.creators}
 
     def truth(self, vocab: str) -> dict[str, Array]:
         return self._ready().item_categories if vocab == "item" else {}

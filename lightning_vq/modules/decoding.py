@@ -27,7 +27,9 @@ def given(items: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return inputs, torch.where(there, items.gather(1, later.clamp_max(items.shape[1] - 1)), -1)
 
 
-def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor, depth: int) -> Tensor:
+def choices(
+    backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor, depth: int, creators: Tensor | None = None
+) -> Tensor:
     """Return the best items (B, P, K) of each position to come.
 
     An autoregressive backbone is fed its own first choice at each position. The given items may be chosen again.
@@ -38,6 +40,7 @@ def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor
         inputs: (B, T) given items, -1 after the last.
         counts: (B,) how many are to come.
         depth: K, at most N.
+        creators: (B,) see Lists.
     """
     keys, bias = backbone.keys(look)  # of all items, before any vector that comes in
     positions = int(counts.max())
@@ -46,7 +49,7 @@ def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor
         found = [_best(backbone, hidden[:, i], keys, bias, depth) for i in range(positions)]
         return torch.stack(found, 1)
     assert isinstance(backbone, Autoregressive)
-    hidden, state = backbone.begin(look, inputs)
+    hidden, state = backbone.begin(look, inputs, creators)
     found = [_best(backbone, hidden, keys, bias, depth)]
     while len(found) < positions:
         hidden, state = backbone.advance(look, state, found[-1][:, 0])
@@ -54,12 +57,12 @@ def choices(backbone: ListBackbone, look: Lookup, inputs: Tensor, counts: Tensor
     return torch.stack(found, 1)
 
 
-def next_hidden(backbone: ListBackbone, look: Lookup, inputs: Tensor) -> Tensor:
-    """Return the hidden vector (B, D) of the next item after those given (B, T)."""
+def next_hidden(backbone: ListBackbone, look: Lookup, inputs: Tensor, creators: Tensor | None = None) -> Tensor:
+    """Return the hidden vector (B, D) of the next item after those given (B, T); for creators (B,) see Lists."""
     if isinstance(backbone, Parallel):
         return backbone.fill(look, inputs, torch.ones_like(inputs[:, 0]))[:, 0]
     assert isinstance(backbone, Autoregressive)
-    return backbone.begin(look, inputs)[0]
+    return backbone.begin(look, inputs, creators)[0]
 
 
 def whole_scores(backbone: ListBackbone, hidden: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:

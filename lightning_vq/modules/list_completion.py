@@ -133,7 +133,7 @@ class ListCompletion(Recommender):
     def evaluate(self, batch: Lists) -> None:
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
-            self.completed.update(batch.cases, self._candidates(inputs, (targets >= 0).sum(1), max(self.ks)), targets)
+            self.completed.update(batch.cases, self._candidates(batch, inputs, targets, max(self.ks)), targets)
             return
         held = targets[:, 0]
         scores = self._scores(inputs, batch.seen, but=held)
@@ -144,11 +144,12 @@ class ListCompletion(Recommender):
         for protocol, found in ranks.items():
             self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.cases, batch.cases, found)
 
-    def _candidates(self, inputs: Tensor, counts: Tensor, size: int) -> Tensor:
-        """Return candidates (B, C) of what is to come after lists (B, T)."""
+    def _candidates(self, batch: Lists, inputs: Tensor, targets: Tensor, size: int) -> Tensor:
+        """Return candidates (B, C) for the places of targets (B, P), after the given items (B, T) of lists."""
         assert self.look is not None
         assert isinstance(self.backbone, ListBackbone)
-        return depth_by_depth(choices(self.backbone, self.look, inputs, counts, size), counts, size)
+        counts = (targets >= 0).sum(1)
+        return depth_by_depth(choices(self.backbone, self.look, inputs, counts, size, batch.creators), counts, size)
 
     def _scores(self, inputs: Tensor, seen: tuple[Tensor, Tensor] | None, but: Tensor | None = None) -> Tensor:
         """Return scores (B, N) of the next item.
@@ -217,7 +218,7 @@ class ListCompletion(Recommender):
         """Return cases (B,) and items (B, C), -1 after the last."""
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
-            return batch.cases, self._candidates(inputs, (targets >= 0).sum(1), self.top_k)
+            return batch.cases, self._candidates(batch, inputs, targets, self.top_k)
         scores = self._scores(inputs, batch.seen)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from listed import DIM, ITEMS, RAGGED, World, lists
+from listed import DIM, FACTS, ITEMS, RAGGED, World, lists
 from torch import Tensor
 
 import lightning_vq.backbones.list_completion.bert4rec as bert4rec_file
@@ -15,6 +15,7 @@ from lightning_vq.backbones.list_completion.caser import Caser
 from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
+from lightning_vq.errors import UserError
 from lightning_vq.losses import all_scores, candidate_scores
 from lightning_vq.types import Output
 
@@ -41,14 +42,14 @@ def scored(wide: Wide, hidden: Tensor, tied: bool, item: int) -> Tensor:
     return score + wide["table item_bias"][item, 0] if "table item_bias" in wide else score
 
 
-def agrees(world: World, reference: Reference) -> None:
+def agrees(world: World, reference: Reference, creators: Tensor | None = None) -> None:
     """Hold what a causal backbone makes of every item of ragged lists, and all scores, against the reference."""
     wide = wide_of(world)
     theirs, targets = [], []
     for one in RAGGED:
         theirs += reference(wide, one[:-1])
         targets += one[1:]
-    output = world.backbone(world.look(), lists(RAGGED))
+    output = world.backbone(world.look(), lists(RAGGED)._replace(creators=creators))
     assert output.targets.tolist() == targets
     torch.testing.assert_close(output.hidden, torch.stack(theirs).float(), atol=1e-5, rtol=1e-5)
     scores = [torch.stack([scored(wide, h, world.backbone.tied, i) for i in range(ITEMS)]) for h in theirs]
@@ -95,7 +96,9 @@ def sasrec(layers: int, heads: int) -> Reference:
     return made
 
 
-def car(layers: int, heads: int) -> Reference:
+def car(layers: int, heads: int, creators: dict[int, int] | None = None) -> Reference:
+    """Return the reference; creators: first item of a list -> who made it, for those that are known."""
+
     def made(w: Wide, ids: list[int]) -> list[Tensor]:
         xs = [w["table item"][i] * math.sqrt(DIM) + w["positions"][t] for t, i in enumerate(ids)]
         for k in range(layers):
@@ -111,9 +114,10 @@ def car(layers: int, heads: int) -> Reference:
                 away = (x - sum(before) / len(before)).abs()
                 odds = layer(w, f"{name}.gate", torch.cat([seen["list"], away])).exp()
                 odds = odds / odds.sum()
-                m = normed(
-                    w, f"{name}.norm", odds[0] * seen["current"] + odds[1] * seen["general"] + odds[2] * normal, 1e-8
-                )
+                mixed = odds[0] * seen["current"] + odds[1] * seen["general"] + odds[2] * normal
+                if creators and ids[0] in creators:
+                    mixed = mixed + math.sqrt(DIM) * w["table creator"][creators[ids[0]]]
+                m = normed(w, f"{name}.norm", mixed, 1e-8)
                 inner = layer(w, f"{name}.network.inner", m).clamp_min(0)
                 after.append(m + layer(w, f"{name}.network.outer", inner))
             xs = after
@@ -200,6 +204,27 @@ def test_sasrec(layers: int, heads: int, tied: bool) -> None:
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 2)])
 def test_car(layers: int, heads: int, tied: bool) -> None:
     agrees(World(CAR(DIM, layers, heads, tied=tied)), car(layers, heads))
+
+
+@both
+def test_car_with_creators(tied: bool) -> None:
+    made_by = torch.tensor([4, 0, -1, 7, 4])  # of RAGGED
+    known = {one[0]: row for one, row in zip(RAGGED, made_by.tolist()) if row >= 0}
+    world = World(CAR(DIM, 2, 2, tied=tied, creators=True))
+    agrees(world, car(2, 2, known), made_by)
+    with torch.no_grad():
+        items = lists(RAGGED).items
+        hidden, state = world.backbone.begin(world.look(), items, made_by)  # type: ignore[operator]
+        hidden, _ = world.backbone.advance(world.look(), state, items[:, 0])  # type: ignore[operator]
+        longer = lists([[*one, one[0]] for one in RAGGED]).items
+        expected, _ = world.backbone.begin(world.look(), longer, made_by)  # type: ignore[operator]
+        torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_car_refuses_lists_that_nobody_is_known_to_have_made() -> None:
+    facts = FACTS._replace(rows={"item": ITEMS})
+    with pytest.raises(UserError, match=r"backbone.init_args.creators: the data does not tell who made its lists"):
+        CAR(DIM, creators=True).prepare(facts)
 
 
 @both

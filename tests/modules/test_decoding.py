@@ -35,7 +35,7 @@ class Counting(Autoregressive):
     def learned(self, look: Lookup, batch: Lists) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def begin(self, look: Lookup, items: Tensor) -> tuple[Tensor, Any]:
+    def begin(self, look: Lookup, items: Tensor, creators: Tensor | None = None) -> tuple[Tensor, Any]:
         return after(last_of(items)), None
 
     def advance(self, look: Lookup, state: Any, items: Tensor) -> tuple[Tensor, Any]:

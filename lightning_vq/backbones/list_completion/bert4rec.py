@@ -86,7 +86,7 @@ class BERT4Rec(Autoregressive):
         places = chosen.reshape(-1).nonzero()[:, 0]
         return self._encoded(look, clozed(batch.items, chosen, self.items), places), places
 
-    def begin(self, look: Lookup, items: Tensor) -> tuple[Tensor, Tensor]:
+    def begin(self, look: Lookup, items: Tensor, creators: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state is the items (B, T + 1) with <MASK> behind them: each step encodes all of them anew."""
         return self._continued(look, pad(items, (0, 1), value=-1), (items >= 0).sum(1))
 

@@ -7,12 +7,14 @@ code. With x the items so far, causal attention without a residual and with x it
     g = attention(Q = a learned vector, K = x W^G + b^G)     general preference
     r = attention(Q = a learned vector, K = x W^R + b^R)     the list
     w = softmax(W [r, |x - mean of the items so far|] + b)   gate
-    m = w_1 c + w_2 g + w_3 LN(x),  x <- FFN(LN(m)) + LN(m)
+    m = w_1 c + w_2 g + w_3 LN(x) + sqrt(D) u,  x <- FFN(LN(m)) + LN(m)
+
+with the vector u of who made the list, where that is known and asked for; in training dropout acts on it.
 
 What comes in and the tied output are SASRec's, as in that code; see sasrec.py, also for how positions are numbered.
 
-Departures: nobody is known to have made a list, so no vector of a creator is added to m; no penalty on the learned
-vectors beside weight decay. The paper's BPR with one negative for each item is the module's `sampled_softmax` with one.
+Departures: no penalty on the learned vectors beside weight decay. The paper's BPR with one negative for each item is
+the module's `sampled_softmax` with one.
 Shapes: B batch, T items of a list, K items kept, D dim, H heads.
 """
 
@@ -22,6 +24,9 @@ from torch import Tensor, nn
 from lightning_vq.backbones.attention import PointWise, attend, linear, split
 from lightning_vq.backbones.causal import CausalAttention, CausalBlock, Kept, longer
 from lightning_vq.backbones.layers import dropped
+from lightning_vq.errors import UserError
+from lightning_vq.lookup import Lookup
+from lightning_vq.types import CREATOR, Facts, TableSpec
 
 
 def _query(dim: int) -> nn.Parameter:
@@ -46,7 +51,10 @@ class CARBlock(CausalBlock):
         self.gate = linear(2 * dim, 3)
         self.network = PointWise(dim, dropout)
 
-    def forward(self, x: Tensor, past: Kept = (), there: Tensor | None = None) -> tuple[Tensor, Kept]:
+    def forward(
+        self, x: Tensor, past: Kept = (), there: Tensor | None = None, creator: Tensor | None = None
+    ) -> tuple[Tensor, Kept]:
+        """See CausalBlock; creator: (B, D) what is added of who made each list, or none."""
         parts = (self.current_keys(x), self.general_keys(x), self.list_keys(x), x)
         kept: Kept = tuple(split(part, self.heads) for part in parts)
         if past:
@@ -60,6 +68,8 @@ class CARBlock(CausalBlock):
         seen = torch.cat([whole, (x - _centroid(x, values, there)).abs()], 2)
         gate = self.gate(dropped(seen, self.dropout, self.training)).softmax(2)
         mixed = gate[:, :, :1] * current + gate[:, :, 1:2] * general + gate[:, :, 2:] * normed
+        if creator is not None:
+            mixed = mixed + dropped(creator, self.dropout, self.training)[:, None]
         return self.network(self.norm(mixed)), kept
 
 
@@ -88,10 +98,40 @@ class CAR(CausalAttention):
         dropout: share that is dropped in training of what comes in, of attention's weights, of what the gate sees and
             of each layer.
         tied: score by the vectors that come in.
+        creators: who made a list counts, if training knows them; the data must tell.
     """
 
-    def __init__(self, dim: int = 64, layers: int = 1, heads: int = 1, dropout: float = 0.5, tied: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int = 64,
+        layers: int = 1,
+        heads: int = 1,
+        dropout: float = 0.5,
+        tied: bool = True,
+        creators: bool = False,
+    ) -> None:
         super().__init__(dim, layers, heads, dropout, tied)
+        self.creators = creators
+
+    def prepare(self, facts: Facts) -> None:
+        super().prepare(facts)
+        if self.creators and CREATOR not in facts.rows:
+            raise UserError(
+                "backbone.init_args.creators: the data does not tell who made its lists; "
+                "of named sources aotm does, with protocol 'halves'"
+            )
+
+    def tables(self) -> dict[str, TableSpec]:
+        return super().tables() | ({CREATOR: TableSpec(CREATOR, self.dim)} if self.creators else {})
 
     def block(self) -> CARBlock:
         return CARBlock(self.dim, self.heads, self.dropout)
+
+    def through(
+        self, look: Lookup, block: nn.Module, x: Tensor, past: Kept, there: Tensor | None, creators: Tensor | None
+    ) -> tuple[Tensor, Kept]:
+        vectors = None
+        if self.creators and creators is not None:
+            vectors = self.dim**0.5 * look.padded(CREATOR, creators[:, None])[:, 0]
+        made: tuple[Tensor, Kept] = block(x, past, there, vectors)
+        return made

@@ -50,7 +50,7 @@ class Caser(Causal):
         self.columns = nn.Linear(window, vertical)
         self.output = nn.Linear(vertical * dim + horizontal * window, dim)
 
-    def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, look: Lookup, items: Tensor, creators: Tensor | None) -> tuple[Tensor, Tensor]:
         padded = pad(look.padded("item", items), (0, 0, self.window - 1, 0))
         return self._convolved(padded), padded
 

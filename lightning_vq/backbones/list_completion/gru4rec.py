@@ -42,7 +42,7 @@ class GRU4Rec(Causal):
         self.units = nn.ModuleList(nn.GRU(width if n else dim, width, batch_first=True) for n in range(layers))
         self.output = nn.Identity() if width == dim else linear(width, dim)
 
-    def encode(self, look: Lookup, items: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def encode(self, look: Lookup, items: Tensor, creators: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         return self._read(look.padded("item", items), [None] * self.layers)
 
     def state(self, kept: list[Tensor], items: Tensor, last: Tensor) -> list[Tensor]:
