@@ -50,7 +50,7 @@ def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
 
 
 def _products(module: Recommender, orders: dict[str, Array], mean: float, deviation: float) -> Served:
-    """s(user, item) = (query * scale) . key + bias, in the units of the data."""
+    """s(user, item) = (query * scale) . key + bias + shift, in the units of the data."""
     backbone = module.backbone
     assert module.facts is not None
     look = module.lookup()
@@ -65,10 +65,10 @@ def _products(module: Recommender, orders: dict[str, Array], mean: float, deviat
         vectors[queries] = full(queries, "user", output.hidden, orders["user"])
     if (mean, deviation) != (0.0, 1.0):
         scale = deviation * (output.hidden.new_ones(output.hidden.shape[1]) if scale is None else scale)
-        bias = mean + deviation * (output.keys.new_zeros(len(output.keys)) if bias is None else bias)
+        bias = None if bias is None else deviation * bias
     if scale is not None:
         parts[SCALE] = Part("scale of queries", 32 * len(scale), scale.float().cpu().numpy())
-    told = {"kind": "products", "queries": queries, "scale": SCALE if SCALE in parts else None}
+    told = {"kind": "products", "queries": queries, "scale": SCALE if SCALE in parts else None, "shift": mean}
     of_items, keys, biases = _keys(module, look, output.keys, bias, orders)
     return Served(told | of_items, vectors | keys, parts | biases, None)
 

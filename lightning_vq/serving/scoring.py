@@ -59,19 +59,25 @@ class Scoring(ABC):
 
 
 class Products(Scoring):
-    """query . key + bias.
+    """query . key + bias + shift.
 
     Args:
         keys: of items.
         bias: (N,), or none.
         queries: of users; none where a query is no user's.
         scale: (D,) on those, or none.
+        shift: of all scores.
     """
 
     def __init__(
-        self, keys: Vectors, bias: Array | None, queries: Vectors | None = None, scale: Array | None = None
+        self,
+        keys: Vectors,
+        bias: Array | None,
+        queries: Vectors | None = None,
+        scale: Array | None = None,
+        shift: float = 0.0,
     ) -> None:
-        self.keys, self.bias, self.queries, self.scale = keys, bias, queries, scale
+        self.keys, self.bias, self.queries, self.scale, self.shift = keys, bias, queries, scale, np.float32(shift)
         self.items = keys.rows
 
     def users(self, rows: Array) -> Array:
@@ -82,7 +88,9 @@ class Products(Scoring):
     def scores(self, queries: Array, rows: Array | slice) -> Array:
         whole = isinstance(rows, slice)
         made: Array = self.keys.products(queries, rows) if whole else queries @ self.keys.take(rows).T  # type: ignore[arg-type]
-        return made if self.bias is None else made + self.bias[rows]
+        if self.bias is not None:
+            made += self.bias[rows]
+        return made + self.shift if self.shift else made
 
 
 class Continued(Products):
@@ -147,4 +155,5 @@ def read_scoring(
     keys, bias = tables[told["keys"]], files.array(told["bias"]) if told["bias"] else None
     if told["kind"] == "lists":
         return Continued(keys, bias, Network(files.path(told["network"])), tables[told["given"]], told["longest"])
-    return Products(keys, bias, tables[told["queries"]], weights[told["scale"]] if told["scale"] else None)
+    scale = weights[told["scale"]] if told["scale"] else None
+    return Products(keys, bias, tables[told["queries"]], scale, told["shift"])

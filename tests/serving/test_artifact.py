@@ -17,6 +17,7 @@ from lightning_vq.backbones.collaborative.cfkg import CFKG
 from lightning_vq.backbones.collaborative.gmf import GMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
 from lightning_vq.backbones.collaborative.ngcf import NGCF
+from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import sizes
@@ -163,6 +164,16 @@ def test_unknown_ids_are_refused_or_get_the_fallback(tmp_path: Path) -> None:
         artifact.recommend("nobody")
     with pytest.raises(UserError, match="k is 0"):
         artifact.recommend(held.vocabularies()["user"].ids[0].as_py(), 0)
+
+
+@pytest.mark.parametrize("backbone", ["BPRMF", "BPRMF without biases", "GMF"])
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_what_a_run_tells_of_its_bytes_is_what_its_artifact_takes(backbone: str, name: str, tmp_path: Path) -> None:
+    artifact, module, _ = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
+    served, full = (sum(parts.values()) for parts in served_bits(module))
+    found = sizes(artifact)
+    assert sum(part.bits or 0 for part in found.parts) == served
+    assert found.full * 8 == full
 
 
 def test_the_share_is_of_the_model_and_not_of_what_a_graph_made_of_it(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
 from lightning_vq.backbones.lists import Autoregressive, ListBackbone
+from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.export.networks import ListEncoder, write_network
@@ -161,6 +162,16 @@ def test_what_it_takes_is_on_disk(backbone: str, tmp_path: Path) -> None:
     kept = onnx.load(tmp_path / "network.onnx").graph.initializer
     numbers = sum(math.prod(one.dims) for one in kept if one.data_type == onnx.TensorProto.FLOAT)
     assert 0.95 * (dense + tokens) <= numbers <= 1.05 * (dense + tokens)  # the weights stand in it once
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_what_a_run_tells_of_its_bytes_is_what_its_artifact_takes(backbone: str, name: str, tmp_path: Path) -> None:
+    artifact, module, _ = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
+    served, full = (sum(parts.values()) for parts in served_bits(module))
+    found = sizes(artifact)
+    assert sum(part.bits or 0 for part in found.parts) == served
+    assert found.full * 8 == full
 
 
 def test_a_list_that_cannot_be_continued(tmp_path: Path) -> None:
