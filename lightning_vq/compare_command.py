@@ -15,7 +15,7 @@ from lightning_vq.comparison import Array, Comparison, holm, paired
 from lightning_vq.comparison_report import show, write_csv, write_markdown
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw_comparison
-from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
+from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups, list_shares
 from lightning_vq.held_out import HeldOut, positions, read_held_out, refuse_different
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
@@ -123,7 +123,10 @@ def by_frequency(runs: Sequence[HeldOut], metric: str) -> Family:
         columns += [(of, GROUPS[group], metric, int(counted[group])) for group in kept]
         for i, run in enumerate(runs):
             told = (run.values([metric])[:, 0] if of == "users" else _of_cases(run, metric))[there]
-            values[i] = np.hstack([values[i], by_group(told, groups, users, size)[:, kept]])
+            made = by_group(told, groups, users, size)
+            if protocol == "list" and of == "items":
+                made = list_shares(made, groups, users, metric.partition("/")[0])
+            values[i] = np.hstack([values[i], made[:, kept]])
     return Family(columns, values)
 
 

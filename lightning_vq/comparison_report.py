@@ -13,6 +13,7 @@ from lightning_vq.comparison import ALPHA, FEWEST, RESAMPLES, Comparison
 from lightning_vq.groups import DEFINITION
 from lightning_vq.runs import replacing
 
+LISTS = "Of lists: what items of a group add to a list's metric, over the lists that hold one."
 NOT_COVERED = (
     "One seed each: users are the unit, so that nothing here tells what other seeds would give. For that, train "
     "several and compare their means."
@@ -56,9 +57,10 @@ def notes(rows: Sequence[Comparison]) -> list[str]:
         f"users); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
         f"for {main} comparisons of metrics, {groups} of groups; better, worse: p Holm < {ALPHA}.",
         f"Groups are of users{items}, as A's training counted them. {DEFINITION[0].upper()}{DEFINITION[1:]}.",
+        *([LISTS] if any(row.of == "items" and row.metric.endswith("/list") for row in rows) else []),
         NOT_COVERED,
     ]
-    return said if groups else [said[0], said[2]]
+    return said if groups else [said[0], NOT_COVERED]
 
 
 def conclusions(rows: Sequence[Comparison]) -> list[str]:

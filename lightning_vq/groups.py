@@ -58,6 +58,24 @@ def case_values(ranks: Array, metric: str) -> Array:
     return np.where(ranks <= int(parts[2]), formulas[parts[1]], 0.0)
 
 
+def list_shares(means: Array, groups: Array, users: Array, metric: str) -> Array:
+    """Return what the items of each group add to a list's metric (U, G), by the means of cases that `by_group` returns.
+
+    A list of several items to come is one case of its metric: the groups' shares of ndcg@k add up to that of the list,
+    and hr@k is whether any item of a group was hit.
+
+    Args:
+        means: (U, G).
+        groups, users: of the cases (P,), see `by_group`.
+        metric: "ndcg@5" or "hr@5".
+    """
+    counts = np.bincount(users * len(GROUPS) + groups, minlength=means.size).reshape(means.shape)
+    name, _, k = metric.partition("@")
+    if name == "hr":
+        return np.minimum(means * counts, 1.0)
+    return means * counts / (1 / np.log2(np.arange(2, int(k) + 2))).sum()
+
+
 def by_group(values: Array, groups: Array, users: Array, size: int) -> Array:
     """Return every user's mean value in each group (U, G); NaN where she has no case there.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning_vq.arguments import Parser
+from lightning_vq.errors import UserError
 from lightning_vq.serving import load
 
 
@@ -19,23 +20,26 @@ def main(arguments: list[str]) -> None:
     asked.add_argument("--user", nargs="+", metavar="ID", help="original ids")
     asked.add_argument("--items", nargs="+", metavar="ID", help="original ids of a list, in its order")
     parser.add_argument(
-        "--positions", type=int, default=1, metavar="N", help="of a list: how many items are to come (1)"
+        "--positions", type=int, metavar="N", help="of a list: how many items are to come (1); told in turn"
     )
-    parser.add_argument("-k", type=int, default=10, help="how many items (10)")
+    parser.add_argument("-k", type=int, help="how many items (10; of several positions one for each)")
     parser.add_argument(
         "--with-seen", action="store_true", help="items that a user had in training, or that are in the list, too"
     )
     parser.add_argument("--exclude", nargs="+", default=[], metavar="ITEM", help="items to be left out for all")
     options = parser.parse_args(arguments)
-    artifact = load(options.artifact)
+    if options.user and options.positions is not None:
+        raise UserError("--positions is of lists (--items), not of users")
+    artifact, exclude_seen = load(options.artifact), not options.with_seen
     if options.items:
-        best = artifact.complete(options.items, options.k, options.positions, not options.with_seen, options.exclude)
+        positions = 1 if options.positions is None else options.positions
+        best = artifact.complete(options.items, options.k, positions, exclude_seen, options.exclude)
         print("place\titem\tscore")
         for place, (item, score) in enumerate(best, start=1):
             print(f"{place}\t{item}\t{score:.6g}")
         return
-    found = artifact.recommend_many(options.user, options.k, not options.with_seen, options.exclude)
+    k = 10 if options.k is None else options.k
     print("user\tplace\titem\tscore")
-    for user, best in zip(options.user, found):
+    for user, best in zip(options.user, artifact.recommend_many(options.user, k, exclude_seen, options.exclude)):
         for place, (item, score) in enumerate(best, start=1):
             print(f"{user}\t{place}\t{item}\t{score:.6g}")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from one_held_out import hit_ratio, ndcg
 
 from lightning_vq.errors import UserError
-from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups
+from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups, list_shares
 
 
 @given(st.lists(st.integers(0, 12), max_size=60))
@@ -45,3 +45,18 @@ def test_a_users_cases_in_a_group_are_averaged() -> None:
     assert found[:, cold] == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
     assert found[:, head] == pytest.approx([0.5, np.nan, 1.0], nan_ok=True)
     assert np.isnan(found[:, GROUPS.index("tail")]).all()
+
+
+def test_groups_add_up_to_the_metric_of_a_list() -> None:
+    # Of the first list a head item at rank 1, tail ones at 3 and 9; of the second a tail item at 2, a head one at 7.
+    ranks, users = np.array([1, 3, 9, 2, 7]), np.array([0, 0, 0, 1, 1])
+    head, tail = GROUPS.index("head"), GROUPS.index("tail")
+    groups = np.array([head, tail, tail, tail, head])
+    ideal = sum(1 / np.log2(place + 1) for place in range(1, 6))
+    for metric, expected in (
+        ("ndcg@5", [[1 / ideal, 0.5 / ideal], [0.0, 1 / np.log2(3) / ideal]]),
+        ("hr@5", [[1.0, 1.0], [0.0, 1.0]]),
+    ):
+        means = by_group(case_values(ranks, metric), groups, users, 2)
+        found = list_shares(means, groups, users, metric)[:, [head, tail]]
+        np.testing.assert_allclose(found, expected)

@@ -36,6 +36,9 @@ def test_curves_are_of_rows_that_ran() -> None:
     means = {("DPQ 8", "size"): 0.3, ("DPQ 8", "N"): 0.2, ("DPQ 4", "size"): 0.1, ("DPQ 4", "N"): 0.1}
     drawing = Drawing("curves", "N", "size")
     assert curves(drawing, over, {**means, ("Full", "N"): 0.3}) == {"DPQ": ([0.1, 0.3], [0.1, 0.2])}
+    over = {"DPQ 4": None, "DPQ 8": "DPQ 16", "DPQ 16": None}  # DPQ 4 is beside nothing
+    means |= {("DPQ 16", "N"): 0.4, ("DPQ 16", "size"): 0.6}
+    assert curves(Drawing("curves", "N", "size", relative=True), over, means) == {"DPQ": ([0.3, 0.6], [-0.5, 0.0])}
 
 
 def test_similarity_is_of_the_categories_asked_for(tmp_path: Path) -> None:

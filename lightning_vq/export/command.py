@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         check(artifact, module, ids)
         show(sizes(artifact))
         shutil.move(made, options.out)  # mapped files stay mapped
-    print(f"Artifact: {options.out}")
+    print(f"Artifact: {options.out} (its vectors and ids are the model's)")
     if isinstance(artifact.scoring, Continued):
         some = shlex.join(str(one) for one in ids["item"][:3].to_pylist())
         print(f"Next: python -m lightning_vq recommend {shlex.quote(str(options.out))} --items {some}")
@@ -133,7 +133,7 @@ def show(found: Sizes) -> None:
     for part in found.parts:
         table.add_row(*_cells(part))
     table.add_section()
-    share = f"{100 * found.served / found.full:.1f} % of"
+    share = f"on disk {100 * found.served / found.full:.1f} % of"
     table.add_row("", "model", f"{sum(part.bits or 0 for part in found.parts):,}", f"{found.served:,}", "")
     table.add_row("", f"{share} float32", f"{8 * found.full:,}", f"{found.full:,}", "")
     table.add_section()

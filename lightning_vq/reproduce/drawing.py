@@ -28,19 +28,22 @@ class Drawing:
 
     Args:
         kind: "curves": a row whose name ends with a number is a point of a curve, which the rest of its name names: the
-            column y against the column x, or that number; as a gain over the row's `over` where it names one.
+            column y against the column x, or that number.
             "epochs": y, a column of metrics.csv such as loss/task, by epoch: a curve for each row, a panel for each
             model, which rows name before a comma.
             "similarity": mean share of equal codes between items of two categories, of one of the row's runs; y is the
             vocabulary.
         y: see kind.
         x: a column; none: the number in the rows' names.
+        relative: of curves: y as a gain over the row's `over`, which stands at 0; rows without one and that are none's
+            are left out.
         categories: of similarity, which.
     """
 
     kind: Kind
     y: str
     x: str | None = None
+    relative: bool = False
     categories: list[str] = field(default_factory=list)
 
     def check(self, columns: Sequence[str], rows: Sequence[str]) -> None:
@@ -87,26 +90,29 @@ def curves(drawing: Drawing, over: Mapping[str, str | None], means: Mapping[tupl
         means: of rows that ran, by (row, column).
 
     >>> rows = {"a 0": None, "a 0.5": "a 0"}
-    >>> curves(Drawing("curves", "N"), rows, {("a 0", "N"): 0.2, ("a 0.5", "N"): 0.25})["a"]
+    >>> curves(Drawing("curves", "N", relative=True), rows, {("a 0", "N"): 0.2, ("a 0.5", "N"): 0.25})["a"]
     ([0.0, 0.5], [0.0, 0.25])
     """
     lines: Lines = {}
-    relative = any(over.values())
     for row, base in over.items():
-        found = NUMBERED.fullmatch(row)
-        if found is None or (row, drawing.y) not in means or (base is not None and (base, drawing.y) not in means):
+        found, beside = NUMBERED.fullmatch(row), base or (row if row in over.values() else None)
+        if found is None or (row, drawing.y) not in means:
             continue
         value = means[row, drawing.y]
-        if relative:
-            value = value / means[base or row, drawing.y] - 1
+        if drawing.relative:
+            if beside is None or (beside, drawing.y) not in means:
+                continue
+            value = value / means[beside, drawing.y] - 1
         xs, ys = lines.setdefault(found[1], ([], []))
         xs.append(float(found[2]) if drawing.x is None else means[row, drawing.x])
         ys.append(round(value, 12))
     return lines
 
 
-def draw_lines(path: Path, drawing: Drawing, lines: Lines, relative: bool) -> None:
+def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
     """Write curves as a PNG."""
+    from matplotlib.ticker import PercentFormatter  # slow to import, needed once a command
+
     epochs = drawing.kind == "epochs"
     names = list(dict.fromkeys(label.partition(", ")[0] if epochs else "" for label in lines))
     canvas, panels = _canvas(len(names), (1.6 + 4.6 * len(names), 4.2))
@@ -117,7 +123,9 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines, relative: bool) -> No
         axes.plot(np.array(xs)[order], np.array(ys)[order], marker=None if epochs else next(markers), label=label)
     for axes in panels:
         axes.set_xlabel("epoch" if epochs else drawing.x or "value")
-        axes.set_ylabel(f"{drawing.y}, gain over the first" if relative else drawing.y)
+        axes.set_ylabel(f"gain of {drawing.y}" if drawing.relative else drawing.y)
+        if drawing.relative:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False)
     canvas.savefig(path, format="png", dpi=130)

@@ -60,5 +60,5 @@ def draw_more(path: Path, paper: Paper, figures: Sequence[Figure], results: Mapp
         lines = curves(drawing, over, {(f.row, f.column): f.mean for f in figures if f.values})
     if lines:
         with replacing(path) as temporary:
-            draw_lines(temporary, drawing, lines, drawing.kind == "curves" and any(over.values()))
+            draw_lines(temporary, drawing, lines)
     return bool(lines)

@@ -23,11 +23,11 @@ class Budget:
     """What a reproduction may cost.
 
     Args:
-        trials: of each row's tuning, the same for base models and quantized ones.
+        trials: of each row's tuning, the same for base models and quantized ones; at least 1 where a row has a space.
         fixed: dotted key -> value for every fit, such as fewer epochs.
     """
 
-    trials: int
+    trials: int = 0
     fixed: dict = field(default_factory=dict)  # see sweep/settings.py
 
 
@@ -147,6 +147,11 @@ class Paper:
             if not re.fullmatch(COLUMN, name):
                 raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {COSTS}")
         names = [row.name for row in self.rows]
+        for name, budget in self.budgets.items():
+            if budget.trials < 1 and any(row.space for row in self.rows):
+                raise UserError(f"budgets.{name}.trials is {budget.trials}; rows with a space need at least 1")
+        if self.margin is not None and not 0 < self.margin < 1:
+            raise UserError(f"margin is {self.margin}; it must be a share between 0 and 1, such as 0.03")
         if self.drawing is not None:
             self.drawing.check(list(self.columns), names)
         if len({row.slug for row in self.rows}) < len(names):
@@ -204,6 +209,9 @@ def read_paper(name: str) -> tuple[str, Paper]:
         raise UserError(f"{path}: a table is a mapping with title, columns, budgets, sweep and rows")
     told.pop("shared", None)  # where a file keeps what its rows have in common, by YAML's own anchors
     _refuse_unknown(str(path), told, Paper)
+    for key in ("title", "columns", "budgets", "sweep", "rows"):
+        if key not in told:
+            raise UserError(f"{path}: it has no {key!r}, which every table has")
     for i, row in enumerate(told.get("rows") or []):
         _refuse_unknown(f"{path}: rows[{i}]", row, Row)
     parser = SettingsParser()

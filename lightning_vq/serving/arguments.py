@@ -19,3 +19,10 @@ def fallback(unknown: str, other: str) -> Literal["error", "fallback"]:
     if unknown not in ("error", other):
         raise UserError(f"unknown is {unknown!r}; it must be 'error' or {other!r}")
     return "error" if unknown == "error" else "fallback"
+
+
+def single(user: object) -> object:
+    """Return an id, or refuse several in its place."""
+    if isinstance(user, list | tuple | np.ndarray):
+        raise UserError(f"{user!r} are several ids where one is asked for; for several there is recommend_many")
+    return user

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.serving.arguments import fallback, whole
+from lightning_vq.serving.arguments import fallback, single, whole
 from lightning_vq.serving.files import Check, Files, whole_files
 from lightning_vq.serving.ids import Ids
 from lightning_vq.serving.packing import Array
@@ -109,7 +109,7 @@ class Artifact:
             UserError: an unknown id; a model that scores no items for users.
         """
         scoring, rows = self._of_users(), self.rows("item", items)
-        made: Array = scoring.scores(scoring.users(self.rows("user", [user])), rows)[0]
+        made: Array = scoring.scores(scoring.users(self.rows("user", [single(user)])), rows)[0]
         return made
 
     def recommend(
@@ -127,7 +127,7 @@ class Artifact:
             exclude_seen: leave out what the user had in training.
             exclude: original ids of more items to be left out.
         """
-        return self.recommend_many([user], k, exclude_seen, exclude)[0]
+        return self.recommend_many([single(user)], k, exclude_seen, exclude)[0]
 
     def recommend_many(
         self,
@@ -148,17 +148,19 @@ class Artifact:
     def complete(
         self,
         items: Sequence[object] | Array,
-        k: int = 10,
+        k: int | None = None,
         positions: int = 1,
         exclude_seen: bool = True,
         exclude: Sequence[object] | Array = (),
         unknown: Literal["error", "skip"] = "error",
     ) -> list[tuple[Any, float]]:
-        """Return the best k items to continue a list with, with their scores, best first; fewer where fewer are left.
+        """Return the best k items to continue a list with, and their scores; fewer where fewer are left.
+
+        Of one position they come best first, of several as `positions` tells.
 
         Args:
             items: original ids (T,) in their order. Of more than the model was ever shown the last ones count.
-            k: how many.
+            k: how many; of none given as many as positions, and 10 next items.
             positions: how many items are to come. Of several each ranks all items, the first choice of those before it
                 taken for granted, and candidates are taken depth by depth: the first choice of every position, then
                 the second ones, without repeats (FANS; so `predict` continues a list, given items allowed).
@@ -169,12 +171,15 @@ class Artifact:
         Raises:
             UserError: an unknown id, no known one, a model that continues no lists.
         """
-        scoring, k = self._of_lists(), whole("k", k)
+        scoring, positions = self._of_lists(), whole("positions", positions)
+        k = whole("k", k) if k is not None else positions if positions > 1 else 10
+        if positions > scoring.items:
+            raise UserError(f"positions is {positions:,}; the artifact has {scoring.items:,} items")
         rows = self.rows("item", items, fallback(unknown, "skip"))
         rows, out = rows[rows >= 0], self.rows("item", exclude) if len(exclude) else np.empty(0, np.int64)
         out = np.concatenate([rows, out]) if exclude_seen else out
         chosen, values = [], []
-        for _ in range(whole("positions", positions)):
+        for _ in range(positions):
             best, scores = best_of(scoring, self.after(rows), 1, k, None, out)
             chosen.append(best[0])
             values.append(scores[0])

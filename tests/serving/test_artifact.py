@@ -195,5 +195,7 @@ def test_a_number_that_counts_nothing_is_refused(k: Any, tmp_path: Path) -> None
         artifact.embed("item", ["nowhere"], unknown="zero")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is one id where several are asked for"):
         artifact.score(user, "i3")
+    with pytest.raises(UserError, match="are several ids where one is asked for; for several there is recommend_many"):
+        artifact.recommend([user, user])
     with pytest.raises(UserError, match="check is 'md5'; it must be one of crc32, sha256"):
         load(tmp_path, check="md5")  # type: ignore[arg-type]
