@@ -41,7 +41,7 @@ class Settings:
         space: what is varied, by dotted key: {low, high, log, step}, {choices: [...]}, or codebook sizes from
             {depth, first, last}, each of them one of the two before; `keys` sets several keys to the same value.
         objectives: metric of the best epoch -> maximize or minimize. The first chooses a trial's best epoch. Besides
-            val/... there are bytes (of the id tables as served) and train_seconds.
+            val/... there are bytes (of the model as served) and train_seconds.
         fixed: dotted key -> value, for every trial.
         sampler: any of optuna.samplers, or lightning_vq.sweep.settings.Grid.
         pruner: any of optuna.pruners, such as optuna.pruners.MedianPruner; null stops no trial early.

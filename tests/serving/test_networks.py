@@ -186,8 +186,8 @@ def test_a_list_that_cannot_be_continued(tmp_path: Path) -> None:
         artifact.complete(some, 0)
     with pytest.raises(UserError, match="positions is 0"):
         artifact.complete(some, 3, positions=0)
-    with pytest.raises(UserError, match="positions is 61; the artifact has 60 items"):
-        artifact.complete(some, 3, positions=61)
+    with pytest.raises(UserError, match="positions is 57; the artifact has 56 items"):
+        artifact.complete(some, 3, positions=57)
     assert [len(artifact.complete(some)), len(artifact.complete(some, positions=4))] == [10, 4]
     with pytest.raises(UserError, match=r"of SASRec it serves what comes next in a list \(complete\)"):
         artifact.recommend(some[0])
