@@ -15,6 +15,7 @@ from lightning_vq.data.evaluation import EVAL_DRAW
 from lightning_vq.data.item_clusters import clustered
 from lightning_vq.data.list_creators import known_creators
 from lightning_vq.data.list_loader import ListLoader
+from lightning_vq.data.list_range import Protocol, kept_range
 from lightning_vq.data.list_splits import before, halves, known_pairs, leave_one_out, occurrences, whole_lists
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.data.negatives import KnownPairs, generator
@@ -24,17 +25,13 @@ from lightning_vq.sources.files import SUFFIXES
 from lightning_vq.sources.folders import is_folder, is_path, read_folder
 from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.list_files import read_lists
-from lightning_vq.sources.list_sources import LISTS, list_source
+from lightning_vq.sources.list_sources import list_source
 from lightning_vq.sources.lists import Range, RawLists, filtered, histories, qualifying
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.planted_lists import planted_lists
 from lightning_vq.types import CATEGORY, CREATOR, Facts, Lists
 from lightning_vq.vocabulary import Vocabulary
-
-Protocol = Literal["halves", "next"]
-LONGEST = 200  # items of a history that are shown, as SASRec on ml-1m: attention's memory grows with their square
-LEAST: dict[Protocol, int] = {"halves": 2, "next": 3}  # items of a list that can be trained on and tested
 
 
 class ListData(RecommenderData):
@@ -93,34 +90,23 @@ class ListData(RecommenderData):
         planted: PlantedOptions = PlantedOptions(),  # noqa: B008 (a constant record)
     ) -> None:
         super().__init__()
-        longest = LONGEST if protocol == "next" else None
-        papers = LISTS[source].kept if source in LISTS else Range(1, LEAST[protocol], longest)
-        min_length = papers.min_length if min_length is None else min_length
-        max_length = papers.max_length if max_length is None else max_length
-        min_item = papers.min_item if min_item is None else min_item
         for name, value, least in (
-            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("min_item", min_item, 1),
+            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1),
             ("eval_negatives", eval_negatives, 0), ("negatives", negatives, 0), ("clusters", clusters, 0),
         ):  # fmt: skip
             if value < least:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least {least}")
-        if min_length < LEAST[protocol]:
-            raise UserError(
-                f"data.init_args.min_length is {min_length}; protocol={protocol} needs lists of {LEAST[protocol]}"
-            )
-        shortest = min_length if protocol == "halves" else 1
-        if max_length is not None and max_length < shortest:
-            raise UserError(f"data.init_args.max_length is {max_length}; it must be at least {shortest}")
         if not all(share > 0 for share in ratio):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         self.source, self.root, self.columns, self.protocol = source, root, columns, protocol
-        self.min_length, self.max_length, self.min_item = min_length, max_length, min_item
+        self.min_item, self.min_length, self.max_length = kept_range(source, protocol, min_length, max_length, min_item)
         self.ratio, self.split_seed = ratio, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.eval_negatives, self.eval_seed, self.negatives = eval_negatives, eval_seed, negatives
         self.clusters, self.cluster_lists = clusters, cluster_lists
         self.seed, self.planted = seed, planted
         self.raw: RawLists | None = None
+        self.left_out = 0  # lists that the filter drops
         self.known: KnownPairs | None = None  # what lists hold: negatives to rank against are not among it
         self.listed: KnownPairs | None = None  # what is trained on of them holds: nor are those of training
         self.creators: Vocabulary | None = (
@@ -149,7 +135,9 @@ class ListData(RecommenderData):
             return
         # Of a history the last items are kept, and only in batches: it is split before.
         most = self.max_length if self.protocol == "halves" else None
-        raw = filtered(self.read(), Range(self.min_item, self.min_length, most))
+        whole = self.read()
+        raw = filtered(whole, Range(self.min_item, self.min_length, most))
+        self.left_out = len(whole.list_ids) - len(raw.list_ids)
         if len(raw.item_ids) < 2:
             raise UserError(f"{raw.where}: there is one item only, {raw.item_ids[0].as_py()!r}")
         if self.protocol == "halves":
@@ -203,6 +191,7 @@ class ListData(RecommenderData):
     def told(self, needs: frozenset[str]) -> str:
         raw, train, test = self._ready(), self.parts[TRAIN], self.parts[TEST]
         kept = Range(self.min_item, self.min_length, self.max_length).told
+        kept += f"; {self.left_out:,} lists left out" if self.left_out else ""
         told = f"{self.source}: {raw.counts.told} ({kept}); {len(train.lengths):,} lists to train on"
         if self.protocol == "next":
             return f"{told}, {len(test.lengths):,} to be continued by one item after {int(test.known.max()):,} at most"

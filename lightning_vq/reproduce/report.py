@@ -40,7 +40,7 @@ def figure_cells(figures: Sequence[Figure]) -> Cells:
     """Return the table; why a row has no figures stands in its first line alone."""
     rows, before = [], ("", "")
     for f in figures:
-        mean = number(f.mean) + (f" ± {number(f.spread)}" if not math.isnan(f.spread) else "")
+        mean = number(f.mean) + (f" ± {number(f.spread)}" if f.spread > 0 else "")  # what no seed changes has none
         difference = "" if math.isnan(f.difference) else f"{f.difference:+.1%}"
         n = str(len(f.values)) if f.values else ""
         verdict = "" if f.status and (f.row, f.status) == before else f.verdict
@@ -52,7 +52,7 @@ def figure_cells(figures: Sequence[Figure]) -> Cells:
 def gain_cells(family: Family, margin: float | None) -> Cells:
     rows = []
     for g, holm in zip(family.gains, family.p_holm):
-        interval = "" if math.isnan(g.low) else f" [{g.low:+.1%}, {g.high:+.1%}]"
+        interval = f" [{g.low:+.1%}, {g.high:+.1%}]" if g.low < g.high else ""
         said = "" if g.paper is None else f"{g.paper:+.1%}"
         tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
         gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"

@@ -78,6 +78,8 @@ def whole_files(folder: Path, check: Check) -> Files:
         raise UserError(f"check is {check!r}; it must be one of {', '.join(get_args(Check))}")
     folder = folder.resolve()  # the working folder may change while it is served
     path = folder / MANIFEST
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; an artifact is the folder that export has written")
     if not path.is_file():
         run = (folder / "config.yaml").is_file()
         how = f"; make one of this run: python -m lightning_vq export --run {folder} --out DIR" if run else ""

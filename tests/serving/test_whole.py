@@ -148,6 +148,9 @@ def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> No
     assert lines[0] == "user\tplace\titem\tscore"
     assert [line.split("\t")[:2] for line in lines[1:]] == [[u, p] for u in ("u0", "u1") for p in "123"]
     assert "is there already" in done("export", "--run", run, "--out", "served/it", expect=2, folder=tmp_path)
+    assert "manifest.json is a file; an artifact is the folder" in done(
+        "recommend", "served/it/manifest.json", "--user", "u0", expect=2, folder=tmp_path
+    )
     assert "is no artifact" in done("recommend", run, "--user", "u0", expect=2, folder=tmp_path)
     assert "1 of 1 user ids are unknown: me" in done(
         "recommend", "served/it", "--user", "me", expect=2, folder=tmp_path
