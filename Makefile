@@ -54,6 +54,7 @@ benchmark: $(VENV)/.made
 	$(RUN) benchmarks/clicks.py --out clicks.json $(if $(RECBOLE),--recbole $(RECBOLE))
 	$(RUN) benchmarks/lists.py --out lists.json $(if $(RECBOLE),--recbole $(RECBOLE))
 	$(RUN) benchmarks/prepare_clicks.py
+	$(RUN) benchmarks/compressed.py --out compressed.json
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
