@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.arguments import Parser
-from lightning_vq.backbones.lists import Autoregressive
+from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import Line, Sizes, sizes
 from lightning_vq.export.tables import order_of
@@ -20,6 +20,7 @@ from lightning_vq.export.writer import write_artifact
 from lightning_vq.messages import quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
+from lightning_vq.modules.decoding import next_hidden
 from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
 from lightning_vq.serving.scoring import Continued, Pairwise
@@ -109,13 +110,13 @@ def _network_outputs(artifact: Artifact, module: Recommender) -> tuple[Array, Ar
     """Return what the artifact's network and the model make of short and long lists, or of a few users."""
     look, orders = module.lookup(), {vocab: order_of(module, vocab) for vocab in artifact.ids}
     if isinstance(artifact.scoring, Continued):
-        assert isinstance(module.backbone, Autoregressive)
+        assert isinstance(module.backbone, ListBackbone)
         found, expected = [], []
         for length in (1, 7, artifact.scoring.longest):
             rows = np.arange(length) % len(orders["item"])
             items = torch.from_numpy(orders["item"][rows]).to(module.device)
             found.append(artifact.after(rows))
-            expected.append(module.backbone.begin(look, items[None])[0].cpu().numpy())
+            expected.append(next_hidden(module.backbone, look, items[None]).cpu().numpy())
         return np.concatenate(found), np.concatenate(expected)
     rows = np.arange(min(3, len(orders["user"])))
     users = torch.from_numpy(orders["user"][rows]).to(module.device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.lists import Autoregressive
 from lightning_vq.errors import UserError
 from lightning_vq.types import Pairs
@@ -72,6 +73,28 @@ class ListEncoder(Network):
         return query
 
 
+class ListFiller(Network):
+    """From the vectors (1, T, D) of a list's items, and (1, P, 1) anything, to queries (1, P, D) of P items to come.
+
+    Args:
+        backbone: that fills all places in one pass.
+        tokens: (S, D) its own rows of the table, the first of which stands for an item to come.
+    """
+
+    def __init__(self, backbone: FANS, tokens: Tensor) -> None:
+        super().__init__(backbone, ["item", "coming"], [True, True], [backbone.dim, 1])
+        self.register_buffer("tokens", tokens.detach().clone())
+
+    def forward(self, item: Tensor, coming: Tensor) -> Tensor:
+        look: Any = _Given({"item": item}, self.tokens)  # type: ignore[arg-type]
+        backbone: Any = self.backbone
+        known = item.new_ones(item.shape[:2]).sum(1).long()  # and no number of Python's, which a trace would keep
+        places = known + torch.arange(coming.shape[1], device=item.device)
+        rows = item.new_zeros((1, item.shape[1] + coming.shape[1]), dtype=torch.int64)
+        queries: Tensor = backbone.encoded(look, rows, known, places)
+        return queries[None]
+
+
 class PairScorer(Network):
     """From a user's vectors (1, D) and items' (1, M, D), table by table, to scores (1, M).
 
@@ -109,13 +132,15 @@ def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
                 "model: pip install 'lightning_vq[serve]'"
             )
     given = [torch.randn((1, 5, dim) if many else (1, dim)) for dim, many in zip(network.dims, network.many)]
-    out = "query" if isinstance(network, ListEncoder) else "scores"
-    free = {name: {1: "items"} for name, many in zip(network.tables, network.many) if many}
+    out = "scores" if isinstance(network, PairScorer) else "query"
+    free = {name: {1: "coming" if name == "coming" else "items"} for name, m in zip(network.tables, network.many) if m}
+    if not isinstance(network, ListEncoder):
+        free[out] = {1: "items" if out == "scores" else "coming"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of traced shapes, which the check of what was written is for
         torch.onnx.export(
             network, tuple(given), folder / FILE, dynamo=False, opset_version=OPSET, input_names=network.tables,
-            output_names=[out], dynamic_axes=free | ({} if out == "query" else {out: {1: "items"}}),
+            output_names=[out], dynamic_axes=free,
         )  # fmt: skip
     bits = 32 * sum(weights.numel() for weights in network.state_dict().values())
     size = (folder / FILE).stat().st_size  # with what the weights are to be multiplied by, which no formula counts

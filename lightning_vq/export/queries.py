@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.lists import Autoregressive
 from lightning_vq.data.relevance import SCORE
-from lightning_vq.export.networks import FILE, ListEncoder, Network, PairScorer
+from lightning_vq.export.networks import FILE, ListEncoder, ListFiller, Network, PairScorer
 from lightning_vq.export.tables import Kept, Part, full
 from lightning_vq.lookup import Lookup
 from lightning_vq.modules import CollaborativeFiltering, ListCompletion, RelevanceRegression
@@ -40,7 +41,7 @@ def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
         orders: (N,) rows of each vocabulary in the artifact's order.
     """
     if isinstance(module, ListCompletion):
-        return _of_lists(module, orders) if isinstance(module.backbone, Autoregressive) else None
+        return _of_lists(module, orders)
     if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
         return None
     mean, deviation = module.facts.moments[SCORE] if isinstance(module, RelevanceRegression) else (0.0, 1.0)  # type: ignore[union-attr]
@@ -73,13 +74,20 @@ def _products(module: Recommender, orders: dict[str, Array], mean: float, deviat
     return Served(told | of_items, vectors | keys, parts | biases, None)
 
 
-def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served:
+def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served | None:
     """s(list, item) = what the encoder makes of the list's vectors . key + bias."""
-    backbone, look = module.backbone, module.lookup()
-    assert isinstance(backbone, Autoregressive)
-    encoder = ListEncoder(backbone, dict(module.outside).get("item"))
+    backbone, look, tokens = module.backbone, module.lookup(), dict(module.outside).get("item")
+    encoder: Network
+    if isinstance(backbone, Autoregressive):
+        encoder = ListEncoder(backbone, tokens)
+    elif isinstance(backbone, FANS) and not backbone.two_stage:  # whose two stages make scores that are no products
+        assert tokens is not None
+        encoder = ListFiller(backbone, tokens)
+    else:
+        return None
     # A list was trained on less its last item, which was to be predicted.
     told = {"kind": "lists", "network": FILE, "given": "item", "longest": max(backbone.length - 1, 1)}
+    told["at_once"] = isinstance(encoder, ListFiller)
     of_items, keys, biases = _keys(module, look, *backbone.keys(look), orders)
     return Served(told | of_items, keys, biases, encoder.eval())
 

@@ -178,20 +178,22 @@ class Artifact:
         rows = self.rows("item", items, fallback(unknown, "skip"))
         rows, out = rows[rows >= 0], self.rows("item", exclude) if len(exclude) else np.empty(0, np.int64)
         out = np.concatenate([rows, out]) if exclude_seen else out
-        chosen, values = [], []
-        for _ in range(positions):
-            best, scores = best_of(scoring, self.after(rows), 1, k, None, out)
-            chosen.append(best[0])
-            values.append(scores[0])
-            rows = np.append(rows, best[0, :1])
-        found = depth_by_depth(np.stack(chosen), np.stack(values), k)
+        if scoring.at_once:
+            chosen, values = best_of(scoring, self.after(rows, positions), positions, k, None, out)
+        else:
+            parts = []
+            for _ in range(positions):
+                parts.append(best_of(scoring, self.after(rows), 1, k, None, out))
+                rows = np.append(rows, parts[-1][0][0, :1])
+            chosen, values = (np.concatenate(column) for column in zip(*parts))
+        found = depth_by_depth(chosen, values, k)
         return self._told(*(one[None] for one in found))[0]
 
-    def after(self, rows: Array) -> Array:
-        """Return the query (1, D) for the item after those of a list, given by their rows (T,), one or more."""
+    def after(self, rows: Array, count: int = 1) -> Array:
+        """Return the queries (P, D) for the next `count` items of a list, given by its rows (T,); see Continued."""
         if not len(rows):
             raise UserError("the list has no known item: nothing tells what comes next")
-        return self._of_lists().after(rows)
+        return self._of_lists().after(rows, count)
 
     def top(
         self, users: Array, k: int, exclude_seen: bool = True, left_out: Array | None = None
@@ -244,7 +246,5 @@ class Artifact:
         starts, items = self.history["starts"], self.history["items"]
         counts = starts[users + 1] - starts[users]
         owners = np.repeat(np.arange(len(users)), counts)
-        places = (
-            np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(starts[users], counts)
-        )
+        places = np.arange(len(owners)) + np.repeat(starts[users] - (np.cumsum(counts) - counts), counts)
         return owners, np.asarray(items[places])

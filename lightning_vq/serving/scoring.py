@@ -98,18 +98,28 @@ class Continued(Products):
 
     Args:
         keys, bias: see Products.
-        network: from the vectors (1, T, D) of a list's items to the query (1, D) for the next one.
+        network: from the vectors (1, T, D) of a list's items to the query (1, D) for the next one; or, with (1, P, 1)
+            of anything beside them, to those of P items to come (1, P, D).
         given: the items' vectors that it takes in.
         longest: how many of a list's last items it is shown.
+        at_once: whether it is the other kind of network.
     """
 
-    def __init__(self, keys: Vectors, bias: Array | None, network: Network, given: Vectors, longest: int) -> None:
+    def __init__(
+        self, keys: Vectors, bias: Array | None, network: Network, given: Vectors, longest: int, at_once: bool
+    ) -> None:
         super().__init__(keys, bias)
-        self.network, self.given, self.longest = network, given, longest
+        self.network, self.given, self.longest, self.at_once = network, given, longest, at_once
 
-    def after(self, rows: Array) -> Array:
-        """Return the query (1, D) for the item after those of a list, given by their rows (T,), one or more."""
-        return self.network(self.given.take(rows[-self.longest :])[None])
+    def after(self, rows: Array, count: int = 1) -> Array:
+        """Return the queries (P, D) for the items after those of a list, given by their rows (T,), one or more.
+
+        Args:
+            rows: (T,).
+            count: P, for how many; of a network that does not tell them at once 1.
+        """
+        vectors = self.given.take(rows[-self.longest :])[None]
+        return self.network(vectors, np.zeros((1, count, 1), np.float32))[0] if self.at_once else self.network(vectors)
 
 
 class Pairwise(Scoring):
@@ -150,10 +160,11 @@ def read_scoring(
         weights: small arrays by name.
     """
     if told["kind"] == "pairs":
-        given = [(tables[one["table"]], bool(one["of_users"])) for one in told["given"]]
-        return Pairwise(Network(files.path(told["network"])), given)
+        pairs = [(tables[one["table"]], bool(one["of_users"])) for one in told["given"]]
+        return Pairwise(Network(files.path(told["network"])), pairs)
     keys, bias = tables[told["keys"]], files.array(told["bias"]) if told["bias"] else None
     if told["kind"] == "lists":
-        return Continued(keys, bias, Network(files.path(told["network"])), tables[told["given"]], told["longest"])
+        network, given = Network(files.path(told["network"])), tables[told["given"]]
+        return Continued(keys, bias, network, given, told["longest"], told["at_once"])
     scale = weights[told["scale"]] if told["scale"] else None
     return Products(keys, bias, tables[told["queries"]], scale, told["shift"])

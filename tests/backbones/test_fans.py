@@ -50,7 +50,7 @@ def shown(backbone: FANS, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, list
         seen.append(items)
         return torch.zeros(len(places), DIM)
 
-    monkeypatch.setattr(backbone, "_encoded", watched)
+    monkeypatch.setattr(backbone, "encoded", watched)
     backbone.train()
     _, places = backbone.learned(world.look(), lists(RAGGED))
     return seen[0], places.tolist()

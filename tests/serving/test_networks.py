@@ -24,7 +24,7 @@ from lightning_vq.backbones.list_completion.caser import Caser
 from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
-from lightning_vq.backbones.lists import Autoregressive, ListBackbone
+from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
@@ -33,6 +33,7 @@ from lightning_vq.export.sizes import sizes
 from lightning_vq.export.writer import write_artifact
 from lightning_vq.list_metrics import completion_metric
 from lightning_vq.modules import ListCompletion
+from lightning_vq.modules.decoding import next_hidden
 from lightning_vq.quantizers import DPQ, MGQE, Cascaded
 from lightning_vq.serving import Artifact, load
 from lightning_vq.types import Pairs
@@ -51,6 +52,8 @@ BACKBONES: dict[str, Callable[[], ListBackbone]] = {
     "GRU4Rec": partial(GRU4Rec, 16, layers=2),
     "GRU4Rec, wider": partial(GRU4Rec, 16, layers=1, hidden=24),
     "Caser": partial(Caser, 16),
+    "FANS": partial(FANS, 16, layers=1, heads=2),
+    "FANS, tied": partial(FANS, 16, layers=2, heads=2, tied=True),
 }
 
 
@@ -70,13 +73,13 @@ def exported(folder: Path, backbone: ListBackbone, quantizer: Any) -> tuple[Arti
 def test_queries_and_metrics_of_the_test_are_the_models(backbone: str, name: str, tmp_path: Path) -> None:
     artifact, module, held = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
     part, ids = held.parts[TEST], held.vocabularies()["item"].ids
-    assert isinstance(module.backbone, Autoregressive)
+    assert isinstance(module.backbone, ListBackbone)
     look, ranks = module.lookup(), []
     with torch.no_grad():
         keys, bias = module.backbone.keys(look)
         for number in range(len(part.lengths)):
             known, [target] = _halves(part, number)
-            query = module.backbone.begin(look, torch.tensor([known]))[0]
+            query = next_hidden(module.backbone, look, torch.tensor([known]))
             served = artifact.rows("item", ids.take(pa.array(known)).to_pylist())
             np.testing.assert_allclose(artifact.after(served), query.numpy(), atol=2e-5, rtol=1e-5)
             scores = query @ keys.T + (0.0 if bias is None else bias)
@@ -106,7 +109,7 @@ def _halves(part: Any, number: int) -> tuple[list[int], list[int]]:
 def test_lists_are_continued_as_the_test_does(backbone: str, tmp_path: Path) -> None:
     """Protocol "halves": several positions, each fed with the first choice before it, taken depth by depth."""
     held = lists()
-    module, trainer = trained(BACKBONES[backbone](), {"item": QUANTIZERS["DPQ"]}, held=held)
+    module, trainer = trained(BACKBONES[backbone](), {"item": QUANTIZERS["Cascaded"]}, held=held)  # no two are equal
     trainer.test(module, datamodule=held, verbose=False)
     ids, part = held.vocabularies()["item"].ids, held.parts[TEST]
     module.eval()
@@ -211,13 +214,18 @@ def test_a_mask_is_no_fallback_for_unknown_ids(tmp_path: Path) -> None:
     assert not artifact.embed("item", ["nowhere"], unknown="fallback").any()
 
 
-def test_fans_is_served_by_its_vectors_alone(tmp_path: Path) -> None:
-    artifact, module, held = exported(tmp_path, FANS(16, layers=1, heads=2), None)
-    ids = held.vocabularies()["item"].ids.to_pylist()
+def test_fans_of_two_stages_is_served_by_its_vectors_alone(tmp_path: Path) -> None:
+    held = lists(clusters=4)
+    module, _ = trained(FANS(16, layers=1, heads=2, two_stage=True), {}, held=held)
+    module.eval()
+    ids = held.vocabularies()["item"].ids
     with torch.no_grad():
-        np.testing.assert_allclose(artifact.embed("item", ids), module.lookup().all("item").numpy(), atol=1e-7)
+        write_artifact(tmp_path, module, {"item": ids}, {})
+        expected = module.lookup().all("item").numpy()
+    artifact = load(tmp_path)
+    np.testing.assert_allclose(artifact.embed("item", ids.to_pylist()), expected, atol=1e-7)
     with pytest.raises(UserError, match="continues no lists: it is of FANS"):
-        artifact.complete(ids[:2])
+        artifact.complete(ids.to_pylist()[:2])
 
 
 def test_without_the_packages_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ class FANS(Parallel):
             hidden = given & (torch.rand(items.shape, device=items.device) < self.known_probability)
             shown, chosen = clozed(shown, hidden, self.items), masked | hidden
         places = chosen.reshape(-1).nonzero()[:, 0]
-        return self._encoded(look, shown, known, places), places
+        return self.encoded(look, shown, known, places), places
 
     def fill(self, look: Lookup, items: Tensor, counts: Tensor) -> Tensor:
         """Past a list's own count the vectors are zeros."""
@@ -102,11 +102,11 @@ class FANS(Parallel):
         masked = (numbers >= known[:, None]) & (numbers < ends[:, None])
         shown = pad(items, (0, width - items.shape[1]), value=-1).masked_fill(masked, self.items)
         coming = torch.arange(most, device=items.device) < counts[:, None]  # (B, most)
-        hidden = self._encoded(look, shown, known, masked.reshape(-1).nonzero()[:, 0])
+        hidden = self.encoded(look, shown, known, masked.reshape(-1).nonzero()[:, 0])
         whole = hidden.new_zeros(coming.numel(), self.dim).index_copy(0, coming.reshape(-1).nonzero()[:, 0], hidden)
         return whole.view(*coming.shape, self.dim)
 
-    def _encoded(self, look: Lookup, items: Tensor, known: Tensor, places: Tensor) -> Tensor:
+    def encoded(self, look: Lookup, items: Tensor, known: Tensor, places: Tensor) -> Tensor:
         """Return hidden vectors (M, D) at places (M,) of items and masks (B, T), of which so many (B,) are given."""
         later = torch.arange(items.shape[1], device=items.device) >= known[:, None]
         vectors = look.padded("item", items) + rows_of(self.parts, later.long())
