@@ -26,7 +26,7 @@ from lightning_vq.sources.folders import is_folder, is_path, read_folder
 from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.list_files import read_lists
 from lightning_vq.sources.list_sources import list_source
-from lightning_vq.sources.lists import Range, RawLists, filtered, histories, qualifying
+from lightning_vq.sources.lists import RawLists, filtered, histories, qualifying
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.planted_lists import planted_lists
@@ -99,7 +99,7 @@ class ListData(RecommenderData):
         if not all(share > 0 for share in ratio):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         self.source, self.root, self.columns, self.protocol = source, root, columns, protocol
-        self.min_item, self.min_length, self.max_length = kept_range(source, protocol, min_length, max_length, min_item)
+        self.kept = kept_range(source, protocol, min_length, max_length, min_item)
         self.ratio, self.split_seed = ratio, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.eval_negatives, self.eval_seed, self.negatives = eval_negatives, eval_seed, negatives
@@ -109,9 +109,7 @@ class ListData(RecommenderData):
         self.left_out = 0  # lists that the filter drops
         self.known: KnownPairs | None = None  # what lists hold: negatives to rank against are not among it
         self.listed: KnownPairs | None = None  # what is trained on of them holds: nor are those of training
-        self.creators: Vocabulary | None = (
-            None  # who made the lists that are trained on, of "halves", where that is told
-        )
+        self.creators: Vocabulary | None = None  # who made the lists that are trained on, where that is told
         self._candidates: dict[int, Tensor] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -134,9 +132,9 @@ class ListData(RecommenderData):
         if self.raw is not None:
             return
         # Of a history the last items are kept, and only in batches: it is split before.
-        most = self.max_length if self.protocol == "halves" else None
+        kept = self.kept if self.protocol == "halves" else self.kept._replace(max_length=None)
         whole = self.read()
-        raw = filtered(whole, Range(self.min_item, self.min_length, most))
+        raw = filtered(whole, kept)
         self.left_out = len(whole.list_ids) - len(raw.list_ids)
         if len(raw.item_ids) < 2:
             raise UserError(f"{raw.where}: there is one item only, {raw.item_ids[0].as_py()!r}")
@@ -144,7 +142,7 @@ class ListData(RecommenderData):
             self.parts = halves(raw, self.ratio, self.split_seed)
             self.creators = known_creators(raw, self.parts)
         else:
-            self.parts = leave_one_out(raw, self.max_length)
+            self.parts = leave_one_out(raw, self.kept.max_length)
         if not len(self.parts[TRAIN].lengths):
             raise UserError(f"{raw.where}: no list has 4 items, of which two would be left to train on")
         if self.protocol == "next" and self.eval_negatives:
@@ -190,7 +188,7 @@ class ListData(RecommenderData):
 
     def told(self, needs: frozenset[str]) -> str:
         raw, train, test = self._ready(), self.parts[TRAIN], self.parts[TEST]
-        kept = Range(self.min_item, self.min_length, self.max_length).told
+        kept = self.kept.told
         kept += f"; {self.left_out:,} lists left out" if self.left_out else ""
         told = f"{self.source}: {raw.counts.told} ({kept}); {len(train.lengths):,} lists to train on"
         if self.protocol == "next":

@@ -7,7 +7,7 @@ Shapes: T items of a list, M items to be scored, D dim.
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,14 +44,15 @@ class Network(nn.Module):
 
     Args:
         backbone: that it is of.
-        tables: whose vectors come in, in this order.
-        many: which of them come in one for each of several items, (1, M, D) and not (1, D).
-        dims: width of each.
+        given: what comes in, in this order: its name, its width D, and of what there is one each, as in (1, items, D);
+            None for (1, D).
     """
 
-    def __init__(self, backbone: Backbone, tables: list[str], many: list[bool], dims: list[int]) -> None:
+    output: ClassVar[tuple[str, str | None]]  # its name, and of what there is one each
+
+    def __init__(self, backbone: Backbone, given: list[tuple[str, int, str | None]]) -> None:
         super().__init__()
-        self.backbone, self.tables, self.many, self.dims = backbone, tables, many, dims
+        self.backbone, self.given = backbone, given
 
 
 class ListEncoder(Network):
@@ -62,8 +63,10 @@ class ListEncoder(Network):
         tokens: (S, D) its own rows of the table, or none.
     """
 
+    output = ("query", None)
+
     def __init__(self, backbone: Autoregressive, tokens: Tensor | None) -> None:
-        super().__init__(backbone, ["item"], [True], [backbone.dim])
+        super().__init__(backbone, [("item", backbone.dim, "items")])
         self.register_buffer("tokens", None if tokens is None else tokens.detach().clone())
 
     def forward(self, item: Tensor) -> Tensor:
@@ -81,8 +84,10 @@ class ListFiller(Network):
         tokens: (S, D) its own rows of the table, the first of which stands for an item to come.
     """
 
+    output = ("query", "coming")
+
     def __init__(self, backbone: FANS, tokens: Tensor) -> None:
-        super().__init__(backbone, ["item", "coming"], [True, True], [backbone.dim, 1])
+        super().__init__(backbone, [("item", backbone.dim, "items"), ("coming", 1, "coming")])
         self.register_buffer("tokens", tokens.detach().clone())
 
     def forward(self, item: Tensor, coming: Tensor) -> Tensor:
@@ -99,22 +104,24 @@ class PairScorer(Network):
     """From a user's vectors (1, D) and items' (1, M, D), table by table, to scores (1, M).
 
     Args:
-        backbone, tables, many, dims: see Network.
+        backbone, given: see Network.
         mean, deviation: of the scores, where a model has learned standardised ones; else 0 and 1.
     """
 
+    output = ("scores", "items")
+
     def __init__(
-        self, backbone: Backbone, tables: list[str], many: list[bool], dims: list[int], mean: float, deviation: float
+        self, backbone: Backbone, given: list[tuple[str, int, str | None]], mean: float, deviation: float
     ) -> None:
-        super().__init__(backbone, tables, many, dims)
+        super().__init__(backbone, given)
         self.mean, self.deviation = mean, deviation
 
     def forward(self, *vectors: Tensor) -> Tensor:
-        look: Any = _Given(dict(zip(self.tables, vectors)))
-        items = next(given for given, many in zip(vectors, self.many) if many)
+        look: Any = _Given({name: one for (name, _, _), one in zip(self.given, vectors)})
+        items = next(one for (_, _, axis), one in zip(self.given, vectors) if axis is not None)
         users = items.new_zeros(1, dtype=torch.int64)
         scores: Tensor = self.backbone(look, Pairs(users, items.new_zeros(items.shape[:2], dtype=torch.int64))).scores
-        return scores if (self.mean, self.deviation) == (0.0, 1.0) else self.mean + self.deviation * scores
+        return self.mean + self.deviation * scores
 
 
 def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
@@ -131,16 +138,14 @@ def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
                 f"{type(network.backbone).__name__} scores by a network, which is written as ONNX and held against the "
                 "model: pip install 'lightning_vq[serve]'"
             )
-    given = [torch.randn((1, 5, dim) if many else (1, dim)) for dim, many in zip(network.dims, network.many)]
-    out = "scores" if isinstance(network, PairScorer) else "query"
-    free = {name: {1: "coming" if name == "coming" else "items"} for name, m in zip(network.tables, network.many) if m}
-    if not isinstance(network, ListEncoder):
-        free[out] = {1: "items" if out == "scores" else "coming"}
+    shown = tuple(torch.randn((1, dim) if axis is None else (1, 5, dim)) for _, dim, axis in network.given)
+    named = [(name, axis) for name, _, axis in network.given]
+    free = {name: {1: axis} for name, axis in (*named, network.output) if axis is not None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of traced shapes, which the check of what was written is for
         torch.onnx.export(
-            network, tuple(given), folder / FILE, dynamo=False, opset_version=OPSET, input_names=network.tables,
-            output_names=[out], dynamic_axes=free,
+            network, shown, folder / FILE, dynamo=False, opset_version=OPSET, dynamic_axes=free,
+            input_names=[name for name, _ in named], output_names=[network.output[0]],
         )  # fmt: skip
     bits = 32 * sum(weights.numel() for weights in network.state_dict().values())
     size = (folder / FILE).stat().st_size  # with what the weights are to be multiplied by, which no formula counts

@@ -94,12 +94,11 @@ def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served | None
 
 def _pairs(module: Recommender, mean: float, deviation: float) -> Served:
     """s(user, item) = a network of both's vectors, in the units of the data."""
-    names = list(module.specs)
-    many = [module.specs[name].vocab == "item" for name in names]
-    given = [{"table": name, "of_users": not of_items} for name, of_items in zip(names, many)]
-    told = {"kind": "pairs", "network": FILE, "given": given}
-    dims = [module.specs[name].dim for name in names]
-    return Served(told, {}, {}, PairScorer(module.backbone, names, many, dims, mean, deviation).eval())
+    specs = module.specs.items()
+    told_given = [{"table": name, "of_users": spec.vocab == "user"} for name, spec in specs]
+    told = {"kind": "pairs", "network": FILE, "given": told_given}
+    given = [(name, spec.dim, None if spec.vocab == "user" else "items") for name, spec in specs]
+    return Served(told, {}, {}, PairScorer(module.backbone, given, mean, deviation).eval())
 
 
 def _keys(

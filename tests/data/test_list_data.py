@@ -199,15 +199,17 @@ def test_told_in_one_line(tmp_path: Path) -> None:
         f"{tmp_path}/mine.csv: 2 lists, 5 items, 8 entries, 4.00 a list (min_item=1, min_length=3, max_length=3); "
         "1 lists to train on, 2 to be continued by one item after 3 at most"
     )
+    data = listed(tmp_path, ["abcde", "cab", "de"], protocol="next", eval_negatives=0)  # two items are too few
+    assert "(min_item=1, min_length=3, max_length=200; 1 lists left out)" in data.told(frozenset())
 
 
 def test_named_sources_keep_what_papers_keep() -> None:
     data = ListData("aotm")
-    assert (data.min_item, data.min_length, data.max_length) == (10, 10, 60)
+    assert data.kept == (10, 10, 60)
     data = ListData("aotm", min_length=5, min_item=1)
-    assert (data.min_item, data.min_length, data.max_length) == (1, 5, 60)
+    assert data.kept == (1, 5, 60)
     data = ListData("ml-1m-seq", protocol="next")
-    assert (data.min_item, data.min_length, data.max_length) == (1, 3, 200)
+    assert data.kept == (1, 3, 200)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from served import served, tells_its_bytes
 from small import data, trained
 
 from lightning_vq.backbones.base import Backbone
@@ -17,11 +18,9 @@ from lightning_vq.backbones.collaborative.cfkg import CFKG
 from lightning_vq.backbones.collaborative.gmf import GMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
 from lightning_vq.backbones.collaborative.ngcf import NGCF
-from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import sizes
-from lightning_vq.export.writer import write_artifact
 from lightning_vq.losses import all_scores
 from lightning_vq.metrics import user_metrics
 from lightning_vq.modules import CollaborativeFiltering
@@ -58,10 +57,7 @@ def exported(folder: Path, backbone: Backbone, quantizer: Any) -> tuple[Artifact
     loss: Any = "margin" if isinstance(backbone, CFKG) else "bpr"
     module, trainer = trained(backbone, quantizers, held=held, loss=loss)
     trainer.test(module, datamodule=held, verbose=False)
-    module.eval()
-    with torch.no_grad():
-        write_artifact(folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {})
-    return load(folder), module, held
+    return served(folder, module, held), module, held
 
 
 def scores_of(module: CollaborativeFiltering) -> torch.Tensor:
@@ -170,10 +166,7 @@ def test_unknown_ids_are_refused_or_get_the_fallback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_what_a_run_tells_of_its_bytes_is_what_its_artifact_takes(backbone: str, name: str, tmp_path: Path) -> None:
     artifact, module, _ = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
-    served, full = (sum(parts.values()) for parts in served_bits(module))
-    found = sizes(artifact)
-    assert sum(part.bits or 0 for part in found.parts) == served
-    assert found.full * 8 == full
+    tells_its_bytes(artifact, module)
 
 
 def test_the_share_is_of_the_model_and_not_of_what_a_graph_made_of_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 from command import done
+from served import served, tells_its_bytes
 from small import data
 from small import trained as trained_pairs
 from small_lists import lists, trained
@@ -25,17 +26,15 @@ from lightning_vq.backbones.list_completion.fans import FANS
 from lightning_vq.backbones.list_completion.gru4rec import GRU4Rec
 from lightning_vq.backbones.list_completion.sasrec import SASRec
 from lightning_vq.backbones.lists import ListBackbone
-from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.export.networks import ListEncoder, write_network
 from lightning_vq.export.sizes import sizes
-from lightning_vq.export.writer import write_artifact
 from lightning_vq.list_metrics import completion_metric
 from lightning_vq.modules import ListCompletion
 from lightning_vq.modules.decoding import next_hidden
 from lightning_vq.quantizers import DPQ, MGQE, Cascaded
-from lightning_vq.serving import Artifact, load
+from lightning_vq.serving import Artifact
 from lightning_vq.types import Pairs
 
 QUANTIZERS: dict[str, Any] = {
@@ -62,10 +61,7 @@ def exported(folder: Path, backbone: ListBackbone, quantizer: Any) -> tuple[Arti
     held = lists(protocol="next", eval_negatives=0)
     module, trainer = trained(backbone, {"item": quantizer} if quantizer else {}, held=held)
     trainer.test(module, datamodule=held, verbose=False)
-    module.eval()
-    with torch.no_grad():
-        write_artifact(folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {})
-    return load(folder), module, held
+    return served(folder, module, held), module, held
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -80,8 +76,8 @@ def test_queries_and_metrics_of_the_test_are_the_models(backbone: str, name: str
         for number in range(len(part.lengths)):
             known, [target] = _halves(part, number)
             query = next_hidden(module.backbone, look, torch.tensor([known]))
-            served = artifact.rows("item", ids.take(pa.array(known)).to_pylist())
-            np.testing.assert_allclose(artifact.after(served), query.numpy(), atol=2e-5, rtol=1e-5)
+            rows = artifact.rows("item", ids.take(pa.array(known)).to_pylist())
+            np.testing.assert_allclose(artifact.after(rows), query.numpy(), atol=2e-5, rtol=1e-5)
             scores = query @ keys.T + (0.0 if bias is None else bias)
             given = ids.take(pa.array(known)).to_pylist()
             best = dict(artifact.complete(given, len(ids), exclude_seen=False))
@@ -112,10 +108,7 @@ def test_lists_are_continued_as_the_test_does(backbone: str, tmp_path: Path) -> 
     module, trainer = trained(BACKBONES[backbone](), {"item": QUANTIZERS["Cascaded"]}, held=held)  # no two are equal
     trainer.test(module, datamodule=held, verbose=False)
     ids, part = held.vocabularies()["item"].ids, held.parts[TEST]
-    module.eval()
-    with torch.no_grad():
-        write_artifact(tmp_path, module, {"item": ids}, {})
-    artifact, told = load(tmp_path), module.completions
+    artifact, told = served(tmp_path, module, held), module.completions
     assert told is not None
     hits, lengths = torch.zeros_like(told.hit), told.lengths
     for i, case in enumerate(told.cases.tolist()):
@@ -136,13 +129,11 @@ def test_pairs_that_a_perceptron_scores(name: str, tmp_path: Path) -> None:
     held, quantizer = data(), QUANTIZERS[name]
     quantizers = {"user": quantizer, "item": quantizer} if quantizer else {}
     module, _ = trained_pairs(NeuMF(16, layers=(12, 6)), quantizers, held=held)
-    module.eval()
+    artifact = served(tmp_path, module, held)
+    assert module.facts is not None
     with torch.no_grad():
-        write_artifact(tmp_path, module, {name: one.ids for name, one in held.vocabularies().items()}, {})
-        assert module.facts is not None
         users = torch.arange(module.facts.rows["user"])
         expected = module.backbone(module.lookup(), Pairs(users, None)).scores
-    artifact = load(tmp_path)
     ids = {vocab: one.ids.to_pylist() for vocab, one in held.vocabularies().items()}
     found = np.stack([artifact.score(user, ids["item"]) for user in ids["user"]])
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
@@ -171,10 +162,7 @@ def test_what_it_takes_is_on_disk(backbone: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_what_a_run_tells_of_its_bytes_is_what_its_artifact_takes(backbone: str, name: str, tmp_path: Path) -> None:
     artifact, module, _ = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
-    served, full = (sum(parts.values()) for parts in served_bits(module))
-    found = sizes(artifact)
-    assert sum(part.bits or 0 for part in found.parts) == served
-    assert found.full * 8 == full
+    tells_its_bytes(artifact, module)
 
 
 def test_a_list_that_cannot_be_continued(tmp_path: Path) -> None:
@@ -217,12 +205,9 @@ def test_a_mask_is_no_fallback_for_unknown_ids(tmp_path: Path) -> None:
 def test_fans_of_two_stages_is_served_by_its_vectors_alone(tmp_path: Path) -> None:
     held = lists(clusters=4)
     module, _ = trained(FANS(16, layers=1, heads=2, two_stage=True), {}, held=held)
-    module.eval()
-    ids = held.vocabularies()["item"].ids
+    artifact, ids = served(tmp_path, module, held), held.vocabularies()["item"].ids
     with torch.no_grad():
-        write_artifact(tmp_path, module, {"item": ids}, {})
         expected = module.lookup().all("item").numpy()
-    artifact = load(tmp_path)
     np.testing.assert_allclose(artifact.embed("item", ids.to_pylist()), expected, atol=1e-7)
     with pytest.raises(UserError, match="continues no lists: it is of FANS"):
         artifact.complete(ids.to_pylist()[:2])

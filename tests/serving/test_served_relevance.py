@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from relevances import fitted, raw_scores, relevance
+from served import served
 
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.gmf import GMF
 from lightning_vq.backbones.collaborative.neumf import NeuMF
 from lightning_vq.data.relevance import SCORE
-from lightning_vq.export.writer import write_artifact
 from lightning_vq.quantizers import DPQ
-from lightning_vq.serving import load
 from lightning_vq.types import ScoredPairs
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
@@ -30,11 +29,8 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 def test_scores_are_the_models(name: str, quantized: bool, tmp_path: Path) -> None:
     held, dpq = relevance(), partial(DPQ, subspaces=4, centroids=16)
     module, _ = fitted(held, {"user": dpq, "item": dpq} if quantized else {}, BACKBONES[name])
-    module.eval()
     ids = {vocab: one.ids for vocab, one in held.vocabularies().items()}
-    with torch.no_grad():
-        write_artifact(tmp_path, module, ids, {})
-    artifact, some = load(tmp_path), torch.arange(20)
+    artifact, some = served(tmp_path, module, held), torch.arange(20)
     pairs = ScoredPairs(some, some.flip(0), torch.zeros(20, dtype=torch.float64), some)
     assert module.facts is not None
     mean, deviation = module.facts.moments[SCORE]

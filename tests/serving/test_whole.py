@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from command import SMALL, done
+from served import served
 from small import data, trained
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.errors import UserError
-from lightning_vq.export.writer import write_artifact
 from lightning_vq.quantizers import DPQ
 from lightning_vq.serving import load
 from lightning_vq.serving.files import digest
@@ -25,9 +24,7 @@ from lightning_vq.serving.files import digest
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, held = tmp_path_factory.mktemp("artifact"), data()
     module, _ = trained(BPRMF(12), {"item": lambda rows, dim: DPQ(rows, dim, subspaces=4, centroids=16)}, held=held)
-    module.eval()
-    with torch.no_grad():
-        write_artifact(folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {"seed": 0})
+    served(folder, module, held)
     return folder
 
 
