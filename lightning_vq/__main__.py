@@ -12,6 +12,7 @@ HELP = """usage: python -m lightning_vq VERB ...
   validate    evaluate a run's best checkpoint on dev           --run DIR
   test        evaluate a run's best checkpoint on test          --run DIR
   predict     write every user's best items as Parquet          --run DIR
+  chain       run configs that build on each other              DIR [--out DIR]
   sweep       run or join a study of many fits                  --config FILE [--resume]
   reproduce   run a paper's table, and hold it against it       TABLE [--rows ...] [--budget NAME]
   tree        write the learned category trees as pages         --run DIR [--against DIR]
@@ -27,7 +28,7 @@ What they mean: fit --help, and of a class fit --model.help CollaborativeFilteri
 --quantization.quantizers.help Cascaded
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-VERBS = (*TRAINER_VERBS, "sweep", "reproduce", "tree", "compare", "export", "recommend", "data", "dashboards")
+VERBS = (*TRAINER_VERBS, "chain", "sweep", "reproduce", "tree", "compare", "export", "recommend", "data", "dashboards")
 
 
 def work(arguments: list[str], started: float) -> None:
@@ -42,6 +43,10 @@ def work(arguments: list[str], started: float) -> None:
         from lightning_vq.cli import main as run
 
         run(arguments, started)
+    elif verb == "chain":
+        from lightning_vq.chain_command import main as chain
+
+        chain(rest)
     elif verb == "sweep":
         from lightning_vq.sweep.processes import begin_warm
 

@@ -144,7 +144,9 @@ class CLI(Verbs):
         """Return quantization, monitor and patience, once all that needs no data has been checked."""
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
         epochs = self._get(self.config, "trainer")["max_epochs"] if self.subcommand == "fit" else None
-        quantization.check(self.model.backbone.dim, epochs)
+        quantization.check(self.model, epochs)
+        if self.model.given and self._get(self.config, "baseline"):
+            raise UserError("baseline is true, but vectors that are given have no base model to be trained")
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.subcommand == "fit":
             check_training(self._get(self.config, "trainer"), self.model, self.datamodule, monitor, patience)

@@ -1,6 +1,6 @@
 """Which metrics are the better the lower they are."""
 
-LOSSES = frozenset({"logloss", "ece", "rmse", "mae", "mse", "rmse_of_mean"})
+LOSSES = frozenset({"logloss", "ece", "rmse", "mae", "mse", "rmse_of_mean", "distortion"})
 
 
 def lower_is_better(metric: str) -> bool:

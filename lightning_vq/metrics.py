@@ -46,6 +46,24 @@ def rank_of(scores: Tensor, items: Tensor) -> Tensor:
     return (scores >= scores.gather(1, items[:, None])).sum(1)
 
 
+def rank_alone(scores: Tensor, barred: Tensor, items: Tensor, among: Tensor | None) -> Tensor:
+    """Return the rank (P,) of an item (P,) of each row among the candidates of the row and itself.
+
+    Args:
+        scores: (P, N).
+        barred: (P, N) the same, -inf for what is no candidate whatever the row.
+        items: (P,).
+        among: (P, N) bool of candidates; None: all that are not barred.
+
+    >>> scores, barred = torch.tensor([[3.0, 2.0, 2.0, 1.0]]), torch.tensor([[-torch.inf, 2.0, 2.0, 1.0]])
+    >>> rank_alone(scores, barred, torch.tensor([1]), None)
+    tensor([2])
+    """
+    own = scores.gather(1, items[:, None])
+    above = (barred >= own).scatter(1, items[:, None], False)
+    return 1 + (above if among is None else above & among).sum(1)
+
+
 class Ranked(NamedTuple):
     """Held-out items of lists, by list and rank."""
 

@@ -29,8 +29,9 @@ def paired_difference(ours: np.ndarray, base: np.ndarray) -> tuple[float, float]
 def metric_rows(folder: Path, base: Path | None) -> list[Row]:
     """Return (metric, base, quantized, difference) for every test metric."""
     ours, theirs = read_json(folder / "metrics.json"), read_json(base / "metrics.json") if base else None
-    users = pyarrow.parquet.read_table(folder / "test_users.parquet")
-    base_users = pyarrow.parquet.read_table(base / "test_users.parquet") if base else None
+    users, base_users = (
+        pyarrow.parquet.read_table(run / "test_users.parquet") if base and run else None for run in (folder, base)
+    )
     rows: list[Row] = []
     for name, value in ours["test"].items():
         column = name.removeprefix("test/")
@@ -38,7 +39,7 @@ def metric_rows(folder: Path, base: Path | None) -> list[Row]:
             rows.append((name, f"{theirs['test'][name]:,.0f}" if theirs else "", f"{value:,.0f}", ""))
             continue
         gap, left = "", ""
-        if theirs is not None and base_users is not None:
+        if theirs is not None and users is not None and base_users is not None:
             left, gap = f"{theirs['test'][name]:.4f}", f"{value - theirs['test'][name]:+.4f}"
             if column in users.column_names:  # else it is one number of all lists together
                 mean, half = paired_difference(users[column].to_numpy(), base_users[column].to_numpy())
@@ -58,6 +59,13 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
         row("training samples/s", lambda m: f"{m['samples_per_second']:,.0f}"),
         row("seconds, all in", lambda m: f"{m['seconds']:.1f}"),
     ]
+    if "random" in ours:
+        told = ", ".join(f"{name} {value:.4f}" for name, value in ours["random"].items() if name != "candidates")
+        rows.append((f"a random scorer, {ours['random']['candidates']:,.0f} candidates", "", told, ""))
+    for vocab, told in ours.get("semantic_ids", {}).items():
+        rows.append((f"semantic ids: {vocab}s that share theirs", "", f"{told['collisions']:.1%}", ""))
+        entropy = " ".join(f"{bits:.2f}" for bits in told["entropy"])
+        rows.append((f"semantic ids: bits of {vocab}s' {told['most'][0]:.2f}", "", entropy, ""))
     for table, used in ours["codes"].items():
         if len(used) > MOST_LEVELS:
             n, size = (sum(column) for column in zip(*used))

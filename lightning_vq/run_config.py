@@ -10,6 +10,8 @@ from lightning_vq.runs import read_yaml
 from lightning_vq.sources.folders import is_path
 from lightning_vq.trainer import refuse_accumulation
 
+PATHS = {"data": ("root", "vectors", "user_file", "item_file"), "model": ("patterns",)}  # options that may name one
+
 
 def to_keep(config: Any) -> Any:
     """Return a verb's parsed config as a run folder keeps it: whole, and with paths that hold from any folder."""
@@ -18,10 +20,13 @@ def to_keep(config: Any) -> Any:
         kept.pop(key, None)
     kept["ckpt_path"] = None
     arguments = kept["data"]["init_args"]
-    if is_path(arguments["source"]):
+    if "source" in arguments and is_path(arguments["source"]):
         arguments["source"] = str(Path(arguments["source"]).absolute())
-    if arguments.get("root") is not None:  # relevance has no named sources, and so no folder of them
-        arguments["root"] = str(Path(arguments["root"]).expanduser().absolute())
+    for section, keys in PATHS.items():
+        arguments = kept[section]["init_args"]
+        for key in keys:
+            if isinstance(arguments.get(key), str):
+                arguments[key] = str(Path(arguments[key]).expanduser().absolute())
     return kept
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 # Names of tables beside one of entities: that one's, and
 FIRST = "_first"  # weights of first order
 CATEGORY = "_category"  # real categories of the entities
+FEATURE = "_feature"  # vocabulary of the values of its features
+PATTERN = "_pattern"  # vocabulary of the codes of its semantic ids, position after position
 CREATOR = "creator"  # vocabulary of those who made lists
 
 
@@ -30,6 +32,9 @@ class Facts(NamedTuple):
     # mean and deviation of training
     categories: dict[str, Tensor] = {}  # vocabulary -> (N, W) int64 rows of "<vocabulary>_category", -1 after the last
     length: int = 0  # items of the longest list
+    features: dict[str, Tensor] = {}  # vocabulary -> (N, F, W) rows of "<vocabulary>_feature", -1 after the last
+    vectors: dict[str, Tensor] = {}  # vocabulary -> (N, D) that are given; not in checkpoints, whose tables they are
+    patterns: dict[str, tuple[int, ...]] = {}  # vocabulary -> how many codes each position of a semantic id has
 
 
 class TableSpec(NamedTuple):
@@ -125,7 +130,65 @@ class Lists(NamedTuple):
         return (self.items >= 0).sum(1)
 
 
-Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | ScoredPairs | Lists)
+class Entities(NamedTuple):
+    """Entities whose vectors are looked up, and no more."""
+
+    vocabs: Tensor  # (B,) int64 place of its vocabulary among those of the data
+    rows: Tensor  # (B,) int64
+
+
+class TimedPairs(NamedTuple):
+    """Users and items to score for each, as they were at a moment."""
+
+    users: Tensor  # (B,) int64
+    items: Tensor  # (B, C) int64, column 0 the observed item
+    moments: Tensor  # (B,) int64 when: see `data/timeline.py`
+    user_states: Tensor | None = None  # (B,) int64
+    item_states: Tensor | None = None  # (B, C) int64
+    user_recent: Tensor | None = None  # (B, T) int32 items that the user had met last, -1 where there are fewer
+    item_recent: Tensor | None = None  # (B, C, T) int32 users that the item had met last
+
+
+class Side(NamedTuple):
+    """Users, or items, each as it was at a moment."""
+
+    ids: Tensor  # (M,) int64
+    states: Tensor  # (M,) int64
+    recent: Tensor  # (M, T) int32 of the other kind, that it had met last, -1 where there are fewer
+    codes: Tensor | None = None  # (M, L) int64 rows of "<vocabulary>_pattern"; None: not asked for
+    linked: Tensor | None = None  # (M, Q) int64 neighbours of its kind, -1 for none; None: not asked for
+
+
+class Encounter(NamedTuple):
+    """What two towers score."""
+
+    user: Side  # B
+    item: Side  # B * C
+
+
+class Alone(NamedTuple):
+    """What held-out interactions are ranked against where each is ranked alone; see `data/alone.py`."""
+
+    known: tuple[Tensor, Tensor]  # (row in `users`, item) of all that a user touched in any part
+    of: Tensor | None  # (P,) batch of each held-out interaction; None: batches are not asked for
+    holds: Tensor | None  # (G, N) bool whose items the batches have
+    size: int  # held-out interactions of a whole batch
+    everyone: bool  # ranking among all items is asked for
+
+
+class TimedCases(NamedTuple):
+    """Held-out interactions, each of a user and items as they were right before it."""
+
+    user: Side  # P
+    cases: Tensor  # (P,) int64 place in the data; none for prediction
+    positives: Tensor  # (P,) int64 place among the candidates
+    candidates: Tensor  # (C,) int64 items
+    item_states: Tensor  # (P, C) int64 rows of the vectors of items
+    alone: Alone  # what is ranked against what, users being 0..P-1 and items the candidates
+    piece: int  # rows whose scores are held at a time
+
+
+Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | ScoredPairs | Lists | TimedPairs | Entities)
 
 
 def cut(rows: Rows, of: Tensor | slice) -> Rows:
@@ -138,7 +201,7 @@ def cut(rows: Rows, of: Tensor | slice) -> Rows:
 class Block(NamedTuple):
     """Several mini-batches that travel together: one `training_step`, many optimizer steps."""
 
-    rows: Pairs | Triples | Samples | ScoredPairs | Lists  # (S * B) rows
+    rows: Pairs | Triples | Samples | ScoredPairs | Lists | TimedPairs | Entities  # (S * B) rows
     size: int  # B, mini-batch rows; the last one may have fewer
 
     @property
@@ -146,7 +209,7 @@ class Block(NamedTuple):
         """Return S * B."""
         return len(self.rows[0])
 
-    def batches(self) -> list[Pairs | Triples | Samples | ScoredPairs | Lists]:
+    def batches(self) -> list[Pairs | Triples | Samples | ScoredPairs | Lists | TimedPairs | Entities]:
         return [cut(self.rows, slice(start, start + self.size)) for start in range(0, self.length, self.size)]
 
 
@@ -159,6 +222,7 @@ class EvalBatch(NamedTuple):
     positives: Tensor  # (P,) its item
     seen: tuple[Tensor, Tensor] | None  # (row in `users`, item) to be masked; None: full ranking is not asked for
     candidates: Tensor | None  # (P, 99) sampled negatives; None: not asked for
+    alone: Alone | None = None  # None: not asked for
 
     @property
     def piece(self) -> int:

@@ -117,6 +117,8 @@ class Artifacts(Callback):
                 summary["recovery"][table] = recovery(trees[table].codes, data.truth(vocab))
             else:
                 write_codes(self.folder / "tree", table, data.vocabularies()[vocab].ids, *code_paths(module, table))
+        with torch.no_grad():
+            module.leave(self.folder, data)
         more = self.folder / MORE
         summary |= {**(read_json(more) if more.is_file() else {}), "seconds": time.time() - self.started}
         write_json(self.folder / "metrics.json", summary)

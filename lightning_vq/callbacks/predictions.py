@@ -30,7 +30,8 @@ class Predictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._parts.append(tuple(part.cpu() for part in outputs))
+        if outputs is not None:  # a batch of what is needed to predict, and not of whom
+            self._parts.append(tuple(part.cpu() for part in outputs))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         parts = self._parts

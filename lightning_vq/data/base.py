@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from lightning_vq.sources.features import Features
 from lightning_vq.sources.interactions import Array, Metadata
 from lightning_vq.types import Facts
 from lightning_vq.vocabulary import Vocabulary
@@ -73,6 +74,28 @@ def category_rows(known: Metadata | None) -> tuple[list[str], Tensor]:
     values = [place[name] for categories in of for name in categories]
     rows[np.arange(rows.shape[1]) < lengths[:, None]] = values
     return names, torch.from_numpy(rows)
+
+
+def feature_rows(features: Features) -> tuple[list[str], Tensor]:
+    """Return the values of all fields as "field=value" (V), and the places (N, F, W) int64 of each entity's values of
+    each field, -1 after the last.
+
+    >>> feature_rows({"sex": [["f"], ["m"]], "tags": [[], ["b", "a"]]})
+    (['sex=f', 'sex=m', 'tags=a', 'tags=b'], tensor([[[ 0, -1],
+             [-1, -1]],
+    <BLANKLINE>
+            [[ 1, -1],
+             [ 3,  2]]]))
+    """
+    names: list[str] = []
+    fields = []
+    for field, of in features.items():
+        known, rows = category_rows(Metadata([None] * len(of), of))
+        fields.append(torch.where(rows < 0, -1, rows + len(names)))
+        names += [f"{field}={value}" for value in known]
+    width = max((rows.shape[1] for rows in fields), default=0)
+    padded = [torch.nn.functional.pad(rows, (0, width - rows.shape[1]), value=-1) for rows in fields]
+    return names, torch.stack(padded, 1) if padded else torch.empty(0, 0, 0, dtype=torch.int64)
 
 
 def digest(ids: Sequence[object]) -> str:

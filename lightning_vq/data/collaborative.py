@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
-from lightning_vq.data.evaluation import Evaluation, Protocol
+from lightning_vq.data.evaluation import PROTOCOLS, Evaluation, Protocol
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.samplers import PairSampler, Sampler, popularity
@@ -47,9 +47,12 @@ class CollaborativeData(RecommenderData):
         negative_power: how popular they are: odds are training counts (at least 1) to this power; 0 is uniform.
         block: mini-batches that one training_step walks through.
         eval_protocols: "full" ranks all items but those the user trained on; "sampled" ranks against uniform
-            negatives that the user never touched, stored with the source or drawn once by eval_seed.
+            negatives that the user never touched, stored with the source or drawn once by eval_seed; "alone" ranks each
+            held-out interaction by itself among all items that its user touched in no part, "batch" among those of
+            them that are in a batch of held-out interactions, drawn once by eval_seed (see `alone.py`).
         val_protocols: the protocols of validation during training (fewer are faster).
         eval_negatives: of the sampled protocol; where the source stores some, their number.
+        eval_batch: held-out interactions of a batch of the protocol "batch".
         eval_seed: of the drawn evaluation negatives and of split=ratio.
         eval_memory_mib: size that a block of (users x items) scores may take.
         seed: of training order and negatives; None takes that of seed_everything.
@@ -75,6 +78,7 @@ class CollaborativeData(RecommenderData):
         eval_protocols: Sequence[Protocol] = ("full", "sampled"),
         val_protocols: Sequence[Protocol] = ("full", "sampled"),
         eval_negatives: int = 99,
+        eval_batch: int = 1024,
         eval_seed: int = 0,
         eval_memory_mib: int = 64,
         seed: int | None = None,
@@ -82,22 +86,23 @@ class CollaborativeData(RecommenderData):
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "negatives": negatives, "block": block, "eval_negatives": eval_negatives}
-        for name, value in {**sizes, "eval_memory_mib": eval_memory_mib}.items():
+        sizes |= {"eval_batch": eval_batch, "eval_memory_mib": eval_memory_mib}
+        for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least 1")
         if negative_power < 0:
             raise UserError(f"data.init_args.negative_power is {negative_power}; it must not be negative")
         for name, protocols in (("eval", eval_protocols), ("val", val_protocols)):
             if not protocols:
-                raise UserError(f"data.init_args.{name}_protocols is empty; choose from full, sampled")
+                raise UserError(f"data.init_args.{name}_protocols is empty; choose from {', '.join(PROTOCOLS)}")
         self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
         self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
         self.split, self.ratio, self.refit = split, ratio, refit
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
         self.negative_power = negative_power
         self.eval_protocols, self.val_protocols = eval_protocols, val_protocols
-        self.eval_negatives, self.eval_seed, self.eval_memory_mib = eval_negatives, eval_seed, eval_memory_mib
-        self.seed, self.planted = seed, planted
+        self.eval_negatives, self.eval_batch, self.eval_seed = eval_negatives, eval_batch, eval_seed
+        self.eval_memory_mib, self.seed, self.planted = eval_memory_mib, seed, planted
         self.raw: Interactions | None = None
         self.before: tuple[int, int, int] = (0, 0, 0)  # interactions, users, items before filtering
 
@@ -138,11 +143,13 @@ class CollaborativeData(RecommenderData):
         trained = (TRAIN, DEV) if self.refit else (TRAIN,)
         masks = {p: np.isin(part_of, trained if p == TRAIN else (p,)) for p in (TRAIN, DEV, TEST)}
         self.parts = {p: (users[mask], items[mask]) for p, mask in masks.items()}
+        self.rows = {p: order[mask] for p, mask in masks.items()}  # of `raw`
         for part, name in ((TRAIN, "train"), (DEV, "dev"), (TEST, "test")):
             if not len(self.parts[part][0]):
                 raise UserError(f"{raw.where}: the {name} part is empty")
         self.train_known = KnownPairs(*self.parts[TRAIN], self.item_count, raw.where, raw.user_ids)
-        self.evaluation = Evaluation(raw, self.parts, self.eval_negatives, self.eval_seed, self.eval_memory_mib)
+        sizes = (self.eval_negatives, self.eval_batch)
+        self.evaluation = Evaluation(raw, self.parts, *sizes, self.eval_seed, self.eval_memory_mib)
         for part, name, protocols in ((DEV, "dev", self.val_protocols), (TEST, "test", self.eval_protocols)):
             if name in raw.negatives and "sampled" in protocols:
                 self.evaluation.sampled(part)  # another number of them than asked for leaves no run folder behind
@@ -221,5 +228,6 @@ class CollaborativeData(RecommenderData):
         return self.evaluation.everyone(*self.rank())
 
     def protocol_names(self, protocols: Sequence[Protocol]) -> list[str]:
-        """Return protocols as metric names carry them: "full", "uni99"."""
-        return ["full" if protocol == "full" else f"uni{self.eval_negatives}" for protocol in protocols]
+        """Return protocols as metric names carry them: "full", "uni99", "batch1024", "alone"."""
+        sizes = {"sampled": f"uni{self.eval_negatives}", "batch": f"batch{self.eval_batch}"}
+        return [sizes.get(protocol, protocol) for protocol in protocols]

@@ -4,20 +4,22 @@ Shapes: E interactions, U users, N items, B users of a batch, P their held-out i
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_vq.data.alone import Batches, drawn_batches
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.data.negatives import KnownPairs, generator
 from lightning_vq.data.splits import DEV, TEST, TRAIN
 from lightning_vq.errors import UserError
 from lightning_vq.sources.interactions import Interactions
-from lightning_vq.types import EvalBatch
+from lightning_vq.types import Alone, EvalBatch
 
-Protocol = Literal["full", "sampled"]
+Protocol = Literal["full", "sampled", "alone", "batch"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 EVAL_DRAW = 2  # purpose of the generator
 
 
@@ -28,14 +30,22 @@ class Evaluation:
         raw: the interactions.
         parts: users (E) and items (E) of train, dev and test, sorted by user and item.
         negatives: of the sampled protocol (n).
-        seed: of those that are drawn.
+        batch: held-out interactions of a batch of the protocol "batch".
+        seed: of negatives and batches that are drawn.
         memory_mib: size that a block of (users x items) scores may take.
     """
 
     def __init__(
-        self, raw: Interactions, parts: dict[int, tuple[Tensor, Tensor]], negatives: int, seed: int, memory_mib: int
+        self,
+        raw: Interactions,
+        parts: dict[int, tuple[Tensor, Tensor]],
+        negatives: int,
+        batch: int,
+        seed: int,
+        memory_mib: int,
     ) -> None:
-        self.raw, self.parts, self.negatives, self.seed, self.memory_mib = raw, parts, negatives, seed, memory_mib
+        self.raw, self.parts, self.negatives, self.batch = raw, parts, negatives, batch
+        self.seed, self.memory_mib = seed, memory_mib
         self.users, self.items = len(raw.user_ids), len(raw.item_ids)
         everything = (torch.from_numpy(raw.users), torch.from_numpy(raw.items))
         self.known = KnownPairs(*everything, self.items, raw.where, raw.user_ids)
@@ -44,6 +54,7 @@ class Evaluation:
             for p, (u, _) in parts.items()
         }
         self._sampled: dict[int, Tensor] = {}
+        self._batches: dict[int, Batches] = {}
 
     def held_out(self, part: int, protocols: Sequence[Protocol], rank: int, world: int) -> EvalLoader[EvalBatch]:
         """Return the users of dev or test, with all that they hold out."""
@@ -52,8 +63,10 @@ class Evaluation:
 
         def make(users: Tensor) -> EvalBatch:
             owners, cases = self._rows_of(users, part)
-            seen = self._seen(users, (TRAIN,)) if "full" in protocols else None
-            return EvalBatch(users, cases, owners, items[cases], seen, None if sampled is None else sampled[cases])
+            seen = self.touched(users, (TRAIN,)) if "full" in protocols else None
+            alone = self._alone(users, cases, part, protocols) if {"alone", "batch"} & set(protocols) else None
+            drawn = None if sampled is None else sampled[cases]
+            return EvalBatch(users, cases, owners, items[cases], seen, drawn, alone)
 
         users = torch.unique(held)
         return EvalLoader(users, self._users_in_memory(), make, rank, world)
@@ -63,7 +76,7 @@ class Evaluation:
 
         def make(users: Tensor) -> EvalBatch:
             nothing = users[:0]
-            return EvalBatch(users, nothing, nothing, nothing, self._seen(users, (TRAIN, DEV)), None)
+            return EvalBatch(users, nothing, nothing, nothing, self.touched(users, (TRAIN, DEV)), None)
 
         return EvalLoader(torch.arange(self.users), self._users_in_memory(), make, rank, world)
 
@@ -87,7 +100,20 @@ class Evaluation:
                 self._sampled[part] = torch.from_numpy(stored[1][order])
         return self._sampled[part]
 
-    def _seen(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def batches(self, part: int) -> Batches:
+        """Return the batches of a part."""
+        if part not in self._batches:
+            self._batches[part] = drawn_batches(*self.parts[part], self.items, self.batch, self.seed + part)
+        return self._batches[part]
+
+    def _alone(self, users: Tensor, cases: Tensor, part: int, protocols: Sequence[Protocol]) -> Alone:
+        known, everyone = self.touched(users, tuple(self.parts)), "alone" in protocols
+        if "batch" not in protocols:
+            return Alone(known, None, None, self.batch, everyone)
+        batches = self.batches(part)
+        return Alone(known, batches.of[cases], batches.holds, self.batch, everyone)
+
+    def touched(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return (row, item) of what users (B,) interacted with in some parts."""
         found = [(*self._rows_of(users, part), part) for part in parts]
         items = [self.parts[part][1].index_select(0, place) for _, place, part in found]

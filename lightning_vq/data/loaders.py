@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lightning_vq.data.negatives import generator
 from lightning_vq.data.samplers import Sampler
-from lightning_vq.types import Block, EvalBatch, Lists, Samples, ScoredPairs, cut
+from lightning_vq.types import Block, Entities, EvalBatch, Lists, Samples, ScoredPairs, cut
 
 EPOCH_DRAW = 1  # purpose of the generator
 
-Batch = TypeVar("Batch", bound=EvalBatch | Samples | ScoredPairs | Lists)
+Batch = TypeVar("Batch", bound=EvalBatch | Samples | ScoredPairs | Lists | Entities)
 
 
 class TrainLoader(ABC):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_vq.data.negatives import KnownPairs
-from lightning_vq.types import Pairs, Samples, ScoredPairs, Triples
+from lightning_vq.types import Entities, Pairs, Samples, ScoredPairs, TimedPairs, Triples
 
 
 class Sampler(Protocol):
@@ -14,7 +14,7 @@ class Sampler(Protocol):
 
     count: int
 
-    def draw(self, generator: torch.Generator) -> Pairs | Triples | Samples | ScoredPairs: ...
+    def draw(self, generator: torch.Generator) -> Pairs | Triples | Samples | ScoredPairs | TimedPairs | Entities: ...
 
 
 class PairSampler:
@@ -47,10 +47,10 @@ class SampleSampler:
         samples: (E) rows.
     """
 
-    def __init__(self, samples: Samples | ScoredPairs) -> None:
-        self.samples, self.count = samples, len(samples.cases)
+    def __init__(self, samples: Samples | ScoredPairs | Entities) -> None:
+        self.samples, self.count = samples, len(samples[0])
 
-    def draw(self, generator: torch.Generator) -> Samples | ScoredPairs:
+    def draw(self, generator: torch.Generator) -> Samples | ScoredPairs | Entities:
         """Return all rows; nothing of them is read before a mini-batch is cut from them."""
         return self.samples
 

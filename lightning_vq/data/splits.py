@@ -7,7 +7,7 @@ import numpy as np
 from lightning_vq.errors import UserError
 from lightning_vq.sources.interactions import Array, Interactions
 
-Split = Literal["auto", "leave_one_out", "ratio", "given"]
+Split = Literal["auto", "leave_one_out", "ratio", "ratio_by_time", "given"]
 TRAIN, DEV, TEST = 0, 1, 2
 
 
@@ -17,10 +17,10 @@ def split_interactions(raw: Interactions, split: Split, ratio: tuple[float, floa
     Args:
         raw: interactions.
         split: "leave_one_out" holds out each user's last interaction for test and the one before for dev, ordered
-            by (timestamp, row); "ratio" shuffles and cuts each user's
-            history by `ratio`; "given" takes the source's own; "auto" is "given" where there is one, else
-            "leave_one_out".
-        ratio: shares of train, dev and test for "ratio".
+            by (timestamp, row); "ratio" shuffles and cuts each user's history by `ratio`; "ratio_by_time" cuts it as
+            it stands, the last ones being tested; "given" takes the source's own; "auto" is "given" where there is
+            one, else "leave_one_out".
+        ratio: shares of train, dev and test for "ratio" and "ratio_by_time".
         seed: of the "ratio" draw.
 
     Raises:
@@ -33,18 +33,20 @@ def split_interactions(raw: Interactions, split: Split, ratio: tuple[float, floa
             raise UserError(f"{raw.where}: split=given, but there is no split column (--data.init_args.columns.split)")
         return np.select([raw.split == "dev", raw.split == "test"], [DEV, TEST], TRAIN)
     lengths = np.bincount(raw.users)
+    if split in ("leave_one_out", "ratio_by_time") and raw.order is None:
+        raise UserError(
+            f"{raw.where}: {split} needs a timestamp column "
+            "(--data.init_args.columns.timestamp=NAME, or --data.init_args.split=ratio)"
+        )
     if split == "leave_one_out":
-        if raw.order is None and raw.where != "planted":
-            raise UserError(
-                f"{raw.where}: leave_one_out needs a timestamp column "
-                "(--data.init_args.columns.timestamp=NAME, or --data.init_args.split=ratio)"
-            )
+        assert raw.order is not None
         _refuse_short(raw, lengths, 3)
         return _from_the_end(raw.users, raw.order, lengths)
     if abs(sum(ratio) - 1) > 1e-9 or min(ratio) < 0:
         raise UserError(f"ratio {list(ratio)} must be three shares that sum to 1, like [0.8, 0.1, 0.1]")
-    rng = np.random.default_rng([seed, 3])
-    order = np.lexsort((rng.random(len(raw.users)), raw.users))
+    within = np.random.default_rng([seed, 3]).random(len(raw.users)) if split == "ratio" else raw.order
+    assert within is not None
+    order = np.lexsort((within, raw.users))
     share = (_position(raw.users[order], lengths) + 0.5) / lengths[raw.users[order]]
     parts = np.empty(len(raw.users), dtype=np.int64)
     parts[order] = np.digitize(share, [ratio[0], ratio[0] + ratio[1]])
@@ -57,8 +59,8 @@ def _position(users: Array, lengths: Array) -> Array:
     return np.arange(len(users)) - starts[users]
 
 
-def _from_the_end(users: Array, time: Array | None, lengths: Array) -> Array:
-    order = np.lexsort((np.arange(len(users)), users if time is None else time, users))
+def _from_the_end(users: Array, time: Array, lengths: Array) -> Array:
+    order = np.lexsort((time, users))  # which leaves what is equal as it stands
     left = lengths[users[order]] - _position(users[order], lengths)  # 1 for the last
     parts = np.empty(len(users), dtype=np.int64)
     parts[order] = np.select([left == 1, left == 2], [TEST, DEV], TRAIN)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,20 @@ from lightning_vq.modules.family import Family
 from lightning_vq.quantizers.base import Quantizer
 from lightning_vq.quantizers.classifier import TreeClassifier
 from lightning_vq.specs import construct, describe
-from lightning_vq.types import Block, Facts, Lists, Output, Pairs, Samples, ScoredPairs, Table, TableSpec, Triples
+from lightning_vq.types import (
+    Block,
+    Entities,
+    Facts,
+    Lists,
+    Output,
+    Pairs,
+    Samples,
+    ScoredPairs,
+    Table,
+    TableSpec,
+    TimedPairs,
+    Triples,
+)
 
 CLASSIFIER = -1  # the moment of `private_randomness` at which classifiers are drawn
 
@@ -45,6 +58,8 @@ class Recommender(Family):
         categories: vocabulary -> "before" or "after": the vectors of its real categories are added to its entities', to
             what is quantized or to what came of it (CAGE, appendix E).
     """
+
+    given: ClassVar[bool] = False  # its tables are finished vectors, on which all quantizers can start
 
     def __init__(
         self,
@@ -110,7 +125,7 @@ class Recommender(Family):
                 f"{type(quantizer).__name__} stands for the table {name!r}, so that model.init_args.categories.{vocab} "
                 "must be 'after'"
             )
-        if start and not quantizer.waits:
+        if start and (self.given or not quantizer.waits):
             self.start_quantizer(name)
         if not quantizer.keeps_table:
             self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone(), requires_grad=False)
@@ -213,7 +228,7 @@ class Recommender(Family):
         )
 
     def step_losses(
-        self, batch: Pairs | Triples | Samples | ScoredPairs | Lists, hooks: list[LossHook]
+        self, batch: Pairs | Triples | Samples | ScoredPairs | Lists | TimedPairs | Entities, hooks: list[LossHook]
     ) -> dict[str, Tensor]:
         """Return the weighted loss terms of one mini-batch by name; their sum is minimized."""
         look = self.lookup()

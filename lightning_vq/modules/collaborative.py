@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
+from lightning_vq.data.alone import chances
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.splits import TEST
@@ -27,10 +28,10 @@ from lightning_vq.metrics import (
     rank_of,
     rank_of_first,
     refuse_bad,
-    user_metrics,
 )
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
+from lightning_vq.modules.ranking import best_items, finite_scores, metrics_of_users, ranks_alone, refuse_nan
 from lightning_vq.types import EvalBatch, Output, Pairs, Triples
 
 Loss = Literal["bpr", "bce", "margin", "sampled_softmax", "softmax"]
@@ -42,9 +43,11 @@ class CollaborativeFiltering(Recommender):
     Metric names carry stage and protocol: `test/ndcg@10/full` ranks every item but those in the user's training
     history, `test/hr@10/uni99` the held-out item against 99 uniform negatives. Of a user who holds out several items
     `full` makes one list, in which hr is whether any of them is within k; `uni99` ranks each against its own negatives,
-    and the user's value is the mean over them: there the two hit rates are of different things. The test also tells
-    what is recommended: `test/coverage@10/full`, the share of items in at least one user's list, and
-    `test/popularity@10/full`, the mean training count of what stands in the lists.
+    and the user's value is the mean over them: there the two hit rates are of different things. `alone` and `batch1024`
+    rank each held-out item by itself against items that its user never touched (see `data/alone.py`); they are means
+    over held-out items, not over users: DQRec's protocol. The test also tells what is recommended:
+    `test/coverage@10/full`, the share of items in at least one user's list, and `test/popularity@10/full`, the mean
+    training count of what stands in the lists.
 
     Args:
         backbone: how ids become scores.
@@ -144,7 +147,7 @@ class CollaborativeFiltering(Recommender):
         if batch.seen is not None:
             scores = self.score_all(look, batch)
             if self.recommended is not None:
-                self.recommended.update(_top(scores, max(self.ks)))
+                self.recommended.update(best_items(scores, max(self.ks)))
             alone = len(batch.owners) == len(batch.users)  # each user holds out one
             pieces = zip(batch.owners.split(batch.piece), batch.positives.split(batch.piece))
             found = [rank_of(scores if alone else scores[owners], items) for owners, items in pieces]
@@ -154,22 +157,20 @@ class CollaborativeFiltering(Recommender):
             found = []
             for users, part in zip(batch.users[batch.owners].split(batch.piece), items.split(batch.piece)):
                 scores = losses.candidate_scores(self.backbone(look, Pairs(users, part)))
-                _refuse_nan(scores, "scores of sampled candidates")
+                refuse_nan(scores, "scores of sampled candidates")
                 found.append(rank_of_first(scores))
             ranks[f"uni{batch.candidates.shape[1]}"] = torch.cat(found)
-        return ranks
+        return ranks | (self._ranks_alone(look, batch) if batch.alone is not None else {})
+
+    def _ranks_alone(self, look: Lookup, batch: EvalBatch) -> dict[str, Tensor]:
+        assert batch.alone is not None
+        scores = finite_scores(self.backbone(look, Pairs(batch.users, None)))
+        return ranks_alone(batch.alone, scores, batch.owners, batch.positives, batch.piece)
 
     def score_all(self, look: Lookup, batch: EvalBatch) -> Tensor:
         """Return the scores (B, N) of every item, -inf for those the user has seen."""
-        output = self.backbone(look, Pairs(batch.users, None))
+        scores = finite_scores(self.backbone(look, Pairs(batch.users, None)))
         assert batch.seen is not None
-        scores = losses.all_scores(output)
-        # Every key is in some score, so that their sum tells: a look at a million keys would outweigh the product.
-        if not torch.isfinite(scores.sum()):
-            for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
-                _refuse_nan(tensor, name)
-            # Finite vectors may still overflow.
-            raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
         row, item = batch.seen
         scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)
         return scores
@@ -188,7 +189,7 @@ class CollaborativeFiltering(Recommender):
     def user_values(self, protocol: str) -> dict[str, Tensor]:
         """Return "ndcg@10" and so on of each user (U,) of the last stage, users rising."""
         _, users, ranks = self.results[protocol]
-        return user_metrics(self.metrics, self.ks, users, ranks, one_list=protocol == "full")
+        return metrics_of_users(self.metrics, self.ks, protocol, users, ranks)
 
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         assert isinstance(data, CollaborativeData)
@@ -206,6 +207,15 @@ class CollaborativeFiltering(Recommender):
             metrics = self.user_values(protocol)
             values |= {f"{name}/{protocol}": value.cpu().numpy() for name, value in metrics.items()}
         return cases, values
+
+    def more(self, data: RecommenderData) -> dict[str, Any]:
+        """Return what a random scorer would have in batches of held-out interactions."""
+        assert isinstance(data, CollaborativeData)
+        if "batch" not in data.eval_protocols:
+            return {}
+        users, _ = data.parts[TEST]
+        told = chances(data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
+        return {"random": {"candidates": told.candidates, **told.values}}
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Return a row per user and place: user, place (1 is best), item, score."""
@@ -239,14 +249,3 @@ class CollaborativeFiltering(Recommender):
         scores = self.score_all(self.look, batch)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.users, best.indices, best.values
-
-
-def _top(scores: Tensor, k: int) -> Tensor:
-    """Return the best items (B, k); -1 where a user has fewer unseen items."""
-    values, items = scores.topk(min(k, scores.shape[1]), dim=1)
-    return torch.where(values > -torch.inf, items, -1)
-
-
-def _refuse_nan(tensor: Tensor | None, name: str) -> None:
-    if tensor is not None and not torch.isfinite(tensor).all():
-        raise UserError(f"evaluation stopped: {name} {tuple(tensor.shape)} holds NaN or infinity")

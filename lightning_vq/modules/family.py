@@ -1,6 +1,7 @@
 """What a family of tasks says of itself: its loss, its metrics, what it writes; and Lightning's hooks for them."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
@@ -68,6 +69,9 @@ class Family(LightningModule, ABC):
     def more(self, data: RecommenderData) -> dict[str, Any]:
         """Return what else metrics.json is to tell of the last test."""
         return {}
+
+    def leave(self, folder: Path, data: RecommenderData) -> None:
+        """Write what else a run of this family leaves in its folder, once it is tested."""
 
     @abstractmethod
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lightning_vq.quantizers.base import Quantizer, bit_width
 from lightning_vq.quantizers.codebook import Codebook, Learning, check_learning
 from lightning_vq.quantizers.distance import pulls
 from lightning_vq.quantizers.estimators import ESTIMATORS, Estimator
+from lightning_vq.quantizers.neighbours import code_distances, second_nearest
 from lightning_vq.types import Quantized, Table
 
 
@@ -92,6 +93,15 @@ class DQVAE(Quantizer):
 
     def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:
         return self.codebook.nearest(self._turned(vectors))
+
+    @torch.no_grad()
+    def latent(self, vectors: Tensor) -> Tensor:
+        """Return the second nearest code (..., L) of each group, of vectors (..., D): eq. 16's latent patterns."""
+        return second_nearest(self._turned(vectors).unflatten(-1, (self.groups, -1)), self.codebook.weight)
+
+    def distances(self) -> Tensor:
+        """Return the squared distances (L, J, J) between each group's codes, of which those of vectors are sums."""
+        return code_distances(self.codebook.weight)
 
     def decode(self, codes: Tensor, ids: Tensor) -> Tensor:
         return self._turned_back(self.codebook(codes))

@@ -41,6 +41,7 @@ class Interactions(NamedTuple):
     item_categories: dict[str, Array] = {}  # known truth about items, (N,) per level, coarse last
     user_categories: dict[str, Array] = {}
     item_metadata: Metadata | None = None
+    clock: bool = True  # the order is one of all users together, not of each alone
     relations: dict[str, tuple[Array, Array]] = {}  # {"complement": (heads (T,), tails (T,))}, rows of items
 
 

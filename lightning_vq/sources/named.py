@@ -8,6 +8,7 @@ from typing import NamedTuple
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.sources.download import Remote, download, unpack_whole
 from lightning_vq.sources.interactions import Interactions
+from lightning_vq.sources.liked import read_liked
 from lightning_vq.sources.mind import unpack_mind
 from lightning_vq.sources.official import unpack_grocery, unpack_ml_1m, unpack_ml_100k
 from lightning_vq.sources.official_lists import unpack_attlist, unpack_car
@@ -122,6 +123,13 @@ SOURCES = (
         "research use, no redistribution (GroupLens)",
         (Remote("https://files.grouplens.org/datasets/movielens/ml-1m.zip", "c4d9eecfca2ab87c1945afe126590906"),),
         unpack_ml_1m, read_movielens, (1_000_209, 6_040, 3_706),
+    ),
+    Source(
+        "ml-1m-liked", "MovieLens 1M: films rated 4 or 5, in time order",
+        "research use, no redistribution (GroupLens)",
+        (), unpack_nothing, read_liked, None,
+        "it is made from ml-1m: python -m lightning_vq data download ml-1m; where ml-1m lies without times, ml-1m-seq "
+        "beside it tells the order", "ml-1m",
     ),
     Source(
         "ml-1m-seq", "MovieLens 1M in time order: ratings of at least 3, the place of each in its user's history",

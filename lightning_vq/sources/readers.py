@@ -69,7 +69,7 @@ def read_grocery(folder: Path) -> Interactions:
 def read_ordered(folder: Path) -> Interactions:
     """Read a source in which a user's history has an order and no times."""
     path = part(folder, "interactions.csv.gz")
-    return with_items(read_interactions(path, {"timestamp": "position"}), folder)
+    return with_items(read_interactions(path, {"timestamp": "position"}), folder)._replace(clock=False)
 
 
 def no_interactions(folder: Path) -> Interactions:

@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from lightning_vq.baseline import DISTRIBUTED_VARIABLES
+from lightning_vq.child import DISTRIBUTED_VARIABLES
 from lightning_vq.errors import UserError
 from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.study import StudyDirection
 
-from lightning_vq.baseline import DISTRIBUTED_VARIABLES
+from lightning_vq.child import DISTRIBUTED_VARIABLES
 from lightning_vq.runs import HANDED_DOWN, QUIET, TRIAL, read_json
 from lightning_vq.sweep.processes import begin_fit
 

@@ -1,0 +1,87 @@
+"""Ranks of held-out items by what a model scores, and what users' metrics are of them.
+
+Shapes: B users, P held-out interactions, U users with some, N items.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_vq import losses
+from lightning_vq.errors import UserError
+from lightning_vq.metrics import MetricName, rank_alone, user_metrics
+from lightning_vq.types import Alone, Output
+
+
+def finite_scores(output: Output) -> Tensor:
+    """Return the scores (B, N) of every item.
+
+    Raises:
+        UserError: NaN or infinity is among them.
+    """
+    scores = losses.all_scores(output)
+    # Every key is in some score, so that their sum tells: a look at a million keys would outweigh the product.
+    if not torch.isfinite(scores.sum()):
+        for name, tensor in (("hidden", output.hidden), ("keys", output.keys), ("bias", output.bias)):
+            refuse_nan(tensor, name)
+        # Finite vectors may still overflow.
+        raise UserError(f"evaluation stopped: scores {tuple(scores.shape)} hold NaN or infinity")
+    return scores
+
+
+def refuse_nan(tensor: Tensor | None, name: str) -> None:
+    if tensor is not None and not torch.isfinite(tensor).all():
+        raise UserError(f"evaluation stopped: {name} {tuple(tensor.shape)} holds NaN or infinity")
+
+
+def best_items(scores: Tensor, k: int) -> Tensor:
+    """Return the best items (B, k) by scores (B, N); -1 where a user has fewer unseen items, the others being -inf."""
+    values, items = scores.topk(min(k, scores.shape[1]), dim=1)
+    return torch.where(values > -torch.inf, items, -1)
+
+
+def ranks_alone(alone: Alone, scores: Tensor, owners: Tensor, items: Tensor, piece: int) -> dict[str, Tensor]:
+    """Return the rank (P,) of each held-out item by protocol, "alone" and "batch1024".
+
+    Args:
+        alone: what it is ranked against.
+        scores: (B, N).
+        owners: (P,) row of scores of each.
+        items: (P,).
+        piece: how many are ranked at a time.
+    """
+    row, item = alone.known
+    barred = scores.view(-1).index_fill(0, row * scores.shape[1] + item, -torch.inf).view_as(scores)
+    found: dict[str, list[Tensor]] = {}
+    for part in torch.arange(len(owners), device=owners.device).split(piece):
+        of, mine = owners[part], items[part]
+        if alone.everyone:
+            found.setdefault("alone", []).append(rank_alone(scores[of], barred[of], mine, None))
+        if alone.of is not None and alone.holds is not None:
+            among = alone.holds[alone.of[part]]
+            found.setdefault(f"batch{alone.size}", []).append(rank_alone(scores[of], barred[of], mine, among))
+    return {protocol: torch.cat(ranks) for protocol, ranks in found.items()}
+
+
+def metrics_of_users(
+    names: Sequence[MetricName], ks: Sequence[int], protocol: str, users: Tensor, ranks: Tensor
+) -> dict[str, Tensor]:
+    """Return "ndcg@10" and so on of each user (U,), users rising; their mean is what the protocol reports.
+
+    "full" makes one list of what a user holds out; of other protocols a user's value is the mean over it. Of "alone"
+    and "batch1024" the mean over all held-out interactions is reported, so that a user counts by how many are hers: her
+    mean, times her number of them, divided by the mean number.
+
+    Args:
+        names: of metrics.
+        ks: cut-offs.
+        protocol: as metric names carry it.
+        users: (P,) of each held-out interaction.
+        ranks: (P,) of it.
+    """
+    found = user_metrics(names, ks, users, ranks, one_list=protocol == "full")
+    if protocol != "alone" and not protocol.startswith("batch"):
+        return found
+    _, held = torch.unique(users, return_counts=True)
+    return {name: value * (held / held.float().mean()) for name, value in found.items()}

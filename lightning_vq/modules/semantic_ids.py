@@ -1,0 +1,76 @@
+"""Semantic ids and links as files for others' use: entity -> codes, entity -> neighbours.
+
+Shapes: N entities, L codes, K neighbours.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from lightning_vq.modules.base import Recommender
+from lightning_vq.quantizers.dqvae import DQVAE
+from lightning_vq.quantizers.neighbours import Patterns, latent_patterns, others, without
+from lightning_vq.quantizers.usage import collisions, usage
+from lightning_vq.runs import write_parquet
+
+
+def codes_of(module: Recommender, vocab: str, vectors: Tensor) -> Tensor:
+    """Return the codes (N, L) of vectors (N, D) of a vocabulary, known ones or new."""
+    codes: Tensor = module.quantizers[vocab].encode(vectors, torch.arange(len(vectors)))  # type: ignore[operator]
+    return codes
+
+
+def told_of_codes(module: Recommender, vocab: str) -> dict[str, Any]:
+    """Return the share of entities that share their semantic id, and the entropy in bits of each position, beside the
+    most that it could have."""
+    codes = codes_of(module, vocab, module.tables[vocab])
+    sizes: Any = module.quantizers[vocab].codebook_sizes
+    entropy = [math.log2(usage(column, size).perplexity) for column, size in zip(codes.unbind(1), sizes)]
+    return {"collisions": collisions(codes), "entropy": entropy, "most": [math.log2(size) for size in sizes]}
+
+
+def write_semantic_ids(folder: Path, module: Recommender, vocab: str, ids: pa.Array) -> None:
+    """Write semantic_ids/<vocabulary>.parquet: id, and its codes."""
+    codes = codes_of(module, vocab, module.tables[vocab])
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(codes.int().flatten().numpy()), codes.shape[1])
+    write_parquet(folder / "semantic_ids" / f"{vocab}.parquet", {vocab: ids, "codes": lists})
+
+
+def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, links: int, latent_links: int) -> None:
+    """Write links/<vocabulary>.parquet: id, its neighbours by pattern (the nearest first), their squared distances, and
+    those of its latent patterns (DQRec, eq. 15-18)."""
+    quantizer = module.quantizers[vocab]
+    assert isinstance(quantizer, DQVAE)
+    with torch.no_grad():
+        vectors = module.tables[vocab]
+        codes, every = codes_of(module, vocab, vectors), torch.arange(len(vectors))
+        known = Patterns(codes, quantizer.distances())
+        near = known.nearest(codes, links + 1)
+        rows = without(near.rows, every, links)
+        far = near.distances.gather(1, others(near.rows, every, links))
+        columns = {
+            vocab: ids,
+            "neighbours": _lists(ids, rows),
+            "distances": _ragged(rows, pa.array(far[rows >= 0].numpy())),
+        }
+        if latent_links:
+            swapped = latent_patterns(codes, quantizer.latent(vectors)).flatten(0, 1)
+            more = known.nearest(swapped, latent_links + 1).rows
+            of = every.repeat_interleave(codes.shape[1])
+            columns["latent"] = _lists(ids, without(more, of, latent_links).view(len(ids), -1))
+    write_parquet(folder / "links" / f"{vocab}.parquet", columns)
+
+
+def _lists(ids: pa.Array, rows: Tensor) -> pa.Array:
+    """Return the ids of rows (N, K) as lists, without those that are -1."""
+    return _ragged(rows, ids.take(pa.array(rows[rows >= 0].numpy())))
+
+
+def _ragged(rows: Tensor, values: pa.Array) -> pa.Array:
+    """Return one value after the other as lists, of as many as each of rows (N, K) has that are not -1."""
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (rows >= 0).sum(1).cumsum(0)])
+    return pa.ListArray.from_arrays(pa.array(offsets.int().numpy()), values)

@@ -1,0 +1,198 @@
+"""Collaborative filtering in time: users and items as they were right before each interaction, with their patterns.
+
+DQRec, section 4.3. Shapes: B users, C candidates, P held-out interactions, S states of items, D dim.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from lightning_vq import losses
+from lightning_vq.backbones.base import Backbone
+from lightning_vq.backbones.towers import VOCABS, TwoTowers, Vocab
+from lightning_vq.data.base import RecommenderData
+from lightning_vq.data.timed import TimedData
+from lightning_vq.data.timed_evaluation import CHUNK
+from lightning_vq.data.vectors import FOLDER
+from lightning_vq.errors import UserError
+from lightning_vq.metrics import MetricName, Ranks
+from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.modules.patterns import Augmentation, pattern_sizes
+from lightning_vq.modules.ranking import ranks_alone, refuse_nan
+from lightning_vq.runs import write_parquet
+from lightning_vq.types import PATTERN, Encounter, Facts, Output, Side, TimedCases, TimedPairs
+
+
+class TimedFiltering(CollaborativeFiltering):
+    """Ranks items for users, both as they were right before each interaction, by a model of two towers.
+
+    Metrics are means over held-out interactions: `test/recall@5/batch1024` ranks each among the items of a batch of
+    them, `test/recall@5/alone` among all, less what its user touched in any part.
+
+    Args:
+        backbone: of two towers.
+        lr, weight_decay, clip: see Recommender.
+        patterns: run folder of a VectorQuantization of users and items, whose vectors a FeatureTower's run has left;
+            none without semantic ids and links.
+        links: neighbours by pattern of each user and item (K).
+        latent_links: more of them by each latent pattern (K').
+        static_codes: everybody's codes are those after training, whatever the moment.
+        loss: "bpr", or "bpr_of_chances", as eq. 22-23 of the paper have it: the difference of sigmoids of scores.
+        metrics, ks, top_k: see CollaborativeFiltering.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+        patterns: str | None = None,
+        links: int = 30,
+        latent_links: int = 2,
+        static_codes: bool = False,
+        loss: Literal["bpr", "bpr_of_chances"] = "bpr",
+        metrics: tuple[MetricName, ...] = ("recall", "ndcg"),
+        ks: tuple[int, ...] = (5, 10, 20),
+        top_k: int = 10,
+    ) -> None:
+        super().__init__(backbone, lr, weight_decay, clip, metrics=metrics, ks=ks, top_k=top_k)
+        if not isinstance(backbone, TwoTowers):
+            raise UserError(f"{type(backbone).__name__} has no two towers: see model.CollaborativeFiltering")
+        if links < 1 or latent_links < 0:
+            raise UserError(
+                f"model.init_args: links is {links}, latent_links {latent_links}; at least 1 and 0 are needed"
+            )
+        self.patterns, self.links, self.latent_links, self.static_codes = patterns, links, latent_links, static_codes
+        self.loss = loss  # type: ignore[assignment]
+        self.augmentation: Augmentation | None = None
+        self.item_vectors: list[Tensor] = []  # of the stage under way, all states of items (S, D) in parts
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def wanted(self) -> dict[str, tuple[Vocab, ...]]:
+        """Return whose semantic ids and whose links the backbone asks for."""
+        return {name: getattr(self.backbone, name, ()) for name in ("semantic_ids", "links")}
+
+    def check(self, data: RecommenderData) -> None:
+        if not isinstance(data, TimedData):
+            raise UserError(f"TimedFiltering is trained on TimedData, not {type(data).__name__}")
+        asked = any(self.wanted().values())
+        if asked and self.patterns is None:
+            raise UserError("the backbone asks for semantic ids or links: give their run as model.init_args.patterns")
+        if self.patterns is not None and not asked:
+            raise UserError("model.init_args.patterns: the backbone asks for neither semantic_ids nor links")
+
+    def build(self, facts: Facts) -> None:
+        if self.patterns is not None and not facts.patterns:  # the data's: a checkpoint's have them
+            sizes = pattern_sizes(Path(self.patterns))
+            rows = {f"{vocab}{PATTERN}": sum(of) for vocab, of in sizes.items()}
+            facts = facts._replace(patterns=sizes, rows=facts.rows | rows)
+        super().build(facts)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if self.patterns is not None and self.augmentation is None and isinstance(data, TimedData):
+            asked = (self.links, self.latent_links if any(self.wanted()["links"]) else 0)
+            self.augmentation = Augmentation(Path(self.patterns), data, *asked, self.static_codes)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def side(self, vocab: Vocab, side: Side, trained: bool) -> Side:
+        """Return users or items with what the backbone asks for beside whom they had met.
+
+        Args:
+            vocab: which of them.
+            side: of its states.
+            trained: states are those of training interactions alone.
+        """
+        if self.augmentation is None:
+            return side
+        codes = self.augmentation.codes(vocab, side, trained) if vocab in self.wanted()["semantic_ids"] else None
+        linked = self.augmentation.linked(vocab, side, trained) if vocab in self.wanted()["links"] else None
+        return side._replace(codes=codes, linked=linked)
+
+    def scored(self, batch: TimedPairs) -> Encounter:  # type: ignore[override]
+        """Return the batch's users and items as they were."""
+        assert batch.user_states is not None
+        assert batch.item_states is not None
+        assert batch.user_recent is not None
+        assert batch.item_recent is not None
+        user = Side(batch.users, batch.user_states, batch.user_recent)
+        item = Side(batch.items.flatten(), batch.item_states.flatten(), batch.item_recent.flatten(0, 1))
+        return Encounter(self.side("user", user, True), self.side("item", item, True))
+
+    def task_loss(self, output: Output, batch: TimedPairs) -> Tensor:  # type: ignore[override]
+        """Return the loss of a mini-batch."""
+        scores = losses.candidate_scores(output)
+        return losses.bpr(scores.sigmoid() if self.loss == "bpr_of_chances" else scores)
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    def begin(self, stage: str) -> None:
+        super().begin(stage)
+        self.recommended = None
+        self.item_vectors = []
+
+    def evaluate(self, batch: Side | TimedCases) -> None:  # type: ignore[override]
+        if isinstance(batch, Side):
+            self.item_vectors.append(self._vectors("item", batch))
+            return
+        users = self._vectors("user", batch.user)
+        items = self._items()
+        for rows in torch.arange(len(users), device=users.device).split(batch.piece):
+            scores = self._scores(users[rows], items, batch.item_states[rows])
+            alone, (row, known) = batch.alone, batch.alone.known
+            mine = (row >= rows[0]) & (row <= rows[-1])
+            alone = alone._replace(
+                known=(row[mine] - rows[0], known[mine]), of=None if alone.of is None else alone.of[rows]
+            )
+            found = ranks_alone(alone, scores, rows - rows[0], batch.positives[rows], len(rows))
+            for protocol, ranks in found.items():
+                metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
+                metric.update(batch.cases[rows], batch.user.ids[rows], ranks)
+
+    def leave(self, folder: Path, data: RecommenderData) -> None:
+        """Write representations/<vocabulary>.parquet: id, and the vector (D) after all training interactions."""
+        assert isinstance(data, TimedData)
+        self.look = self.lookup()
+        vocabularies = data.vocabularies()
+        for vocab in VOCABS:
+            timeline = data.trained[vocab]
+            states = timeline.now.split(CHUNK)
+            sides = [Side(timeline.owners(some), some, timeline.recent(some, data.recent)) for some in states]
+            vectors = torch.cat([self._vectors(vocab, side, trained=True) for side in sides]).float()
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.flatten().numpy()), vectors.shape[1])
+            write_parquet(folder / FOLDER / f"{vocab}.parquet", {vocab: vocabularies[vocab].ids, "vector": lists})
+        self.look = None
+
+    def predict_step(self, batch: Side | TimedCases, batch_idx: int) -> Any:  # type: ignore[override]
+        if isinstance(batch, Side):
+            self.item_vectors.append(self._vectors("item", batch))
+            return None
+        scores = self._scores(self._vectors("user", batch.user), self._items(), batch.item_states)
+        row, known = batch.alone.known
+        scores.view(-1).index_fill_(0, row * scores.shape[1] + known, -torch.inf)
+        best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
+        return batch.user.ids, best.indices, best.values
+
+    def _vectors(self, vocab: Vocab, side: Side, trained: bool = False) -> Tensor:
+        assert self.look is not None
+        vectors: Tensor = self.backbone.vectors(self.look, vocab, self.side(vocab, side, trained))  # type: ignore[operator]
+        refuse_nan(vectors, f"vectors of {vocab}s")
+        return vectors
+
+    def _items(self) -> Tensor:
+        """Return the vectors of all states of items (S, D)."""
+        if len(self.item_vectors) > 1:
+            self.item_vectors = [torch.cat(self.item_vectors)]
+        return self.item_vectors[0]
+
+    def _scores(self, users: Tensor, items: Tensor, states: Tensor) -> Tensor:
+        """Return the scores (B, C) of candidates in states (B, C)."""
+        keys = items.index_select(0, states.flatten()).view(*states.shape, -1)
+        return torch.bmm(keys, users[:, :, None]).squeeze(2)

@@ -1,0 +1,157 @@
+"""Neighbours by pattern: the entities whose quantized vectors are nearest to a quantized vector, exactly.
+
+DQRec, eq. 15-19. The groups of a DQ-VAE are orthogonal, so that the squared distance of two quantized vectors is a sum
+over groups of distances between codes, |z - z'|^2 = sum_l T_l[c_l, c'_l]: tables of J x J numbers, whatever the width.
+Entities of the same codes are one point, searched once. Ties go to the lower number.
+Shapes: N entities, P points, M queries, L groups, J codes of each, k neighbours.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+BLOCK = 1 << 19  # distances that are held at a time: they stay in the cache
+TABLE = 1 << 22  # numbers of a table of distances from codes to points
+
+
+class Nearest(NamedTuple):
+    """Neighbours, the nearest first."""
+
+    rows: Tensor  # (M, k) int64 numbers of entities, -1 where there are fewer than k
+    distances: Tensor  # (M, k) float32 squared, infinite there
+
+
+def distinct(codes: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+    """Return the distinct rows of codes (P, L), and the place (N,) there of each row.
+
+    Args:
+        codes: (N, L).
+        sizes: how many codes each column chooses from (L).
+    """
+    _, place = torch.unique(codes[:, 0].long(), return_inverse=True)
+    for column, size in zip(codes[:, 1:].long().unbind(1), sizes[1:]):
+        _, place = torch.unique(place * size + column, return_inverse=True)  # below N * J, however many columns
+    first = torch.full((int(place.max()) + 1,), len(codes), dtype=torch.int64)
+    first.scatter_reduce_(0, place, torch.arange(len(codes)), "amin")
+    return codes[first], place
+
+
+def code_distances(books: Tensor) -> Tensor:
+    """Return the squared distances (L, J, J) between the codes of each of L books (L, J, W)."""
+    wide = books.detach().double()
+    return (wide[:, :, None] - wide[:, None]).square().sum(3).float()
+
+
+class Patterns:
+    """Entities known by their codes.
+
+    Args:
+        codes: (N, L) of entities.
+        tables: (L, J, J) squared distances between codes.
+    """
+
+    def __init__(self, codes: Tensor, tables: Tensor) -> None:
+        self.codes, self.tables = codes.long(), tables
+        sizes = [tables.shape[1]] * tables.shape[0]
+        points, place = distinct(self.codes, sizes)
+        first = torch.full((len(points),), len(codes), dtype=torch.int64)
+        first.scatter_reduce_(0, place, torch.arange(len(codes)), "amin")
+        order = torch.argsort(first)  # a tie between points goes to the one whose first entity has the lower number
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order))
+        self.points, place = points[order].T.contiguous(), rank[place]  # (L, P)
+        self.members = torch.argsort(place, stable=True)  # (N,) of point after point, rising within each
+        self.sizes = torch.bincount(place)  # (P,)
+        self.starts = self.sizes.cumsum(0) - self.sizes
+
+    def nearest(self, codes: Tensor, k: int) -> Nearest:
+        """Return the k entities nearest to codes (M, L)."""
+        codes = codes.long()
+        best = torch.empty(len(codes), 0, dtype=torch.int64)  # of the points so far, distance and number in one
+        groups, size = self.tables.shape[:2]
+        for points in torch.arange(self.points.shape[1]).split(max(1, TABLE // (groups * size))):
+            # Row l * J + c has the distances of code c of group l to the codes of all points.
+            to_points = torch.cat([table[:, of] for table, of in zip(self.tables, self.points[:, points])])
+            found = []
+            for block in codes.split(max(1, BLOCK // len(points))):
+                distances = embedding_bag(block + torch.arange(groups) * size, to_points, mode="sum")
+                keys = distances.view(torch.int32).long() << 32  # floats above 0 are ordered as their bits are
+                keys += points
+                found.append(keys.topk(min(k, len(points)), dim=1, largest=False).values)
+            best = torch.cat([best, torch.cat(found)], dim=1)
+            best = best.topk(min(k, best.shape[1]), dim=1, largest=False).values
+        near = (best >> 32).int().view(torch.float32)
+        rows = max(1, BLOCK // (k * k))
+        made = [self._entities(*part, k) for part in zip((best & 0xFFFFFFFF).split(rows), near.split(rows))]
+        return Nearest(torch.cat([f.rows for f in made]), torch.cat([f.distances for f in made]))
+
+    def _entities(self, points: Tensor, near: Tensor, k: int) -> Nearest:
+        """Return the k nearest entities of the k nearest points (M, k) and their distances (M, k).
+
+        No others can be among them: each point that is nearer than theirs has an entity that is nearer.
+        """
+        sizes = self.sizes[points].clamp_max(k)
+        owners = torch.arange(len(points)).repeat_interleave(sizes.sum(1))
+        flat = sizes.flatten()
+        within = torch.arange(len(owners)) - (flat.cumsum(0) - flat).repeat_interleave(flat)
+        entities = self.members[self.starts[points].flatten().repeat_interleave(flat) + within]
+        value = near.flatten().repeat_interleave(flat)
+        order = torch.argsort(entities)  # points of one distance share their places in order of number
+        order = order[torch.argsort(value[order], stable=True)]
+        order = order[torch.argsort(owners[order], stable=True)]
+        entities, value, owners = entities[order], value[order], owners[order]
+        counts = torch.bincount(owners, minlength=len(points))
+        place = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
+        kept = place < k
+        rows = torch.full((len(points), k), -1, dtype=torch.int64)
+        rows[owners[kept], place[kept]] = entities[kept]
+        far = torch.full((len(points), k), torch.inf)
+        far[owners[kept], place[kept]] = value[kept]
+        return Nearest(rows, far)
+
+
+def second_nearest(turned: Tensor, books: Tensor) -> Tensor:
+    """Return the second nearest code (..., L) of each group.
+
+    Args:
+        turned: (..., L, W) vectors as the groups see them.
+        books: (L, J, W).
+    """
+    far = torch.einsum("...lw,ljw->...lj", turned, books).mul_(-2).add_(books.square().sum(2))
+    return far.topk(2, dim=-1, largest=False).indices[..., 1]
+
+
+def latent_patterns(codes: Tensor, latent: Tensor) -> Tensor:
+    """Return semantic ids (M, L, L), of which the l-th has the second nearest code in group l (DQRec, eq. 17)."""
+    swapped = torch.eye(codes.shape[1], dtype=torch.bool)
+    return torch.where(swapped, latent[:, None], codes[:, None])
+
+
+def others(rows: Tensor, owners: Tensor, k: int) -> Tensor:
+    """Return the columns (M, k) of the first k neighbours (M, k + 1) that are not the entity (M,) itself."""
+    return torch.argsort((rows == owners[:, None]).byte(), dim=1, stable=True)[:, :k]
+
+
+def without(rows: Tensor, owners: Tensor, k: int) -> Tensor:
+    """Return the first k neighbours (M, k) of rows (M, k + 1) that are not the entity (M,) itself, -1 after the last.
+
+    >>> without(torch.tensor([[4, 2, 7], [2, 4, -1]]), torch.tensor([2, 2]), 2)
+    tensor([[ 4,  7],
+            [ 4, -1]])
+    """
+    found = rows.gather(1, others(rows, owners, k))
+    return found.masked_fill_(found == owners[:, None], -1)
+
+
+def union(rows: Tensor) -> Tensor:
+    """Return neighbours (M, Q) sorted by number, each once, -1 in the place of the others.
+
+    >>> union(torch.tensor([[4, 2, 4, -1]]))
+    tensor([[-1,  2,  4, -1]])
+    """
+    ordered = rows.sort(dim=1).values
+    again = torch.zeros_like(ordered, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return ordered.masked_fill_(again, -1)
