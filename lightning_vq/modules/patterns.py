@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_vq.backbones.collaborative.feature_tower import FeatureTower
+from lightning_vq.backbones.timed.feature_tower import FeatureTower
 from lightning_vq.backbones.towers import VOCABS
 from lightning_vq.data.timed import TimedData
 from lightning_vq.data.timed_evaluation import CHUNK

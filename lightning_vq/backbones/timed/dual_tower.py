@@ -53,10 +53,11 @@ class DualTower(TwoTowers):
         }
 
     def inputs(self, look: Lookup, vocab: Vocab, side: Side) -> Tensor:
-        parts = [look(vocab, side.ids), look.mean(OTHER[vocab], side.recent)]
+        parts = [look(vocab, side.ids)]
         if vocab in self.semantic_ids:
             assert side.codes is not None
             parts.append(look(f"{vocab}{PATTERN}", side.codes).flatten(1))
+        parts.append(look.mean(OTHER[vocab], side.recent))
         if vocab in self.links:
             assert side.linked is not None
             parts.append(look.mean(vocab, side.linked))

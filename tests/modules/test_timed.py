@@ -1,0 +1,222 @@
+"""The three stages of DQRec: what passes between them, and what two towers score, against loops."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from small_timed import first_stage, fitted, second_stage, third_stage, timed
+
+from lightning_vq.backbones.collaborative.bprmf import BPRMF
+from lightning_vq.backbones.timed.dual_tower import DualTower
+from lightning_vq.backbones.timed.feature_tower import FeatureTower
+from lightning_vq.data import TimedData
+from lightning_vq.data.splits import TEST
+from lightning_vq.errors import UserError
+from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
+from lightning_vq.modules.patterns import Augmentation
+from lightning_vq.types import Side
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TimedFiltering, VectorQuantization, TimedFiltering]:
+    folder = tmp_path_factory.mktemp("stages")
+    first, _ = first_stage(folder / "1")
+    second, _ = second_stage(folder / "2", folder / "1")
+    return folder, first, second, third_stage(folder / "3", folder / "2")
+
+
+def by_hand(module: TimedFiltering, data: TimedData, vocab: Any, entity: int, moment: int) -> torch.Tensor:
+    """Return the vector (D,) of a user or item right before a moment, from the interactions themselves."""
+    events = []
+    for part, moments in data.moments.items():
+        users, items = data.parts[part]
+        mine, others = (users, items) if vocab == "user" else (items, users)
+        events += [(int(m), int(o)) for e, o, m in zip(mine, others, moments) if e == entity and m < moment]
+    recent = [other for _, other in sorted(events)][-data.recent :]
+    row = torch.tensor([recent + [-1] * (data.recent - len(recent))])
+    state = data.whole[vocab].first[entity] + len(events)
+    side = Side(torch.tensor([entity]), state[None], row.int())
+    return module.backbone.vectors(module.lookup(), vocab, module.side(vocab, side, trained=False))[0]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_ranks_equal_a_loop(stage: int, stages: Any) -> None:
+    module, data = stages[stage], timed()
+    data.setup()
+    module.eval()
+    cases, _ = module.tested(data)
+    users, items = data.parts[TEST]
+    batches = data.evaluation.batches(TEST)
+    touched = {u: set() for u in range(data.user_count)}
+    for part in data.parts.values():
+        for user, item in zip(*part):
+            touched[int(user)].add(int(item))
+    with torch.no_grad():
+        for case in (0, 17, len(users) - 1):
+            user, item, moment = int(users[case]), int(items[case]), int(data.moments[TEST][case])
+            mine = by_hand(module, data, "user", user, moment)
+            scores = {
+                other: float(mine @ by_hand(module, data, "item", other, moment))
+                for other in range(data.item_count)
+                if other == item or other not in touched[user]
+            }
+            of_batch = set(items[batches.of == batches.of[case]].tolist())
+            for protocol, among in (("alone", set(scores)), ("batch32", of_batch & set(scores))):
+                better = sum(scores[other] >= scores[item] - 1e-6 for other in among)
+                assert int(cases[f"rank/{protocol}"][case]) == better, (case, protocol)
+
+
+def test_reported_is_the_mean_over_interactions(stages: Any) -> None:
+    module, data = stages[3], timed()
+    data.setup()
+    cases, users = module.tested(data)
+    within = (torch.from_numpy(cases["rank/alone"]) <= 5).float().mean()
+    torch.testing.assert_close(torch.from_numpy(users["recall@5/alone"]).mean(), within)
+
+
+def test_codes_and_links_are_those_of_the_files(stages: Any) -> None:
+    """After the last training interaction, a state is what the files tell of its entity."""
+    folder, _, second, third = stages
+    data, augmentation = timed(), third.augmentation
+    data.setup()
+    assert augmentation is not None
+    for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
+        line = data.trained[vocab]
+        side = Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
+        files = {kind: pq.read_table(folder / "2" / kind / f"{vocab}.parquet") for kind in ("semantic_ids", "links")}
+        assert files["semantic_ids"][vocab].to_pylist() == ids.to_pylist()
+        codes = torch.tensor(files["semantic_ids"]["codes"].to_pylist())
+        assert torch.equal(augmentation.codes(vocab, side, True), codes + torch.tensor([0, 8]))
+        names = ids.to_pylist()
+        found = augmentation.linked(vocab, side, True)
+        for row, near, more in zip(found, files["links"]["neighbours"], files["links"]["latent"]):
+            assert {names[i] for i in row[row >= 0].tolist()} == {one.as_py() for one in [*near, *more]}
+        assert not bool((found == torch.arange(line.count)[:, None]).any())
+    assert set(second.quantizers) == {"user", "item"}
+
+
+def test_representations_are_read_as_they_were_written(stages: Any) -> None:
+    folder, first, second, _ = stages
+    data = timed()
+    data.setup()
+    vectors = pq.read_table(folder / "1" / "representations" / "item.parquet")["vector"].to_pylist()
+    assert torch.equal(torch.tensor(vectors), second.tables["item"])
+    line = data.trained["item"]
+    expected = first.backbone.vectors(first.lookup(), "item", Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent)))
+    torch.testing.assert_close(torch.tensor(vectors), expected)
+
+
+def test_static_codes_are_of_entities_whatever_the_moment(stages: Any) -> None:
+    folder, _, _, _ = stages
+    data = timed()
+    data.setup()
+    made = Augmentation(folder / "2", data, links=4, latent_links=0, static_codes=True)
+    line = data.whole["user"]
+    states = torch.arange(line.states)
+    side = Side(line.owners(states), states, line.recent(states, 1))
+    codes = made.codes("user", side, False)
+    assert torch.equal(codes, codes[line.now][side.ids])
+    assert len(codes.unique(dim=0)) > 10
+
+
+def test_codes_follow_the_moment(stages: Any) -> None:
+    third = stages[3]
+    data = timed()
+    data.setup()
+    line = data.whole["user"]
+    states = torch.arange(line.states)
+    codes = third.augmentation.codes("user", Side(line.owners(states), states, line.recent(states, 1)), False)
+    changed = (codes[1:] != codes[:-1]).any(1) & (line.owners(states)[1:] == line.owners(states)[:-1])
+    assert 0.1 < float(changed.float().mean()) < 1
+
+
+def test_a_checkpoint_opens_alone(stages: Any) -> None:
+    folder, _, _, third = stages
+    opened = Recommender.load_from_checkpoint(folder / "3" / "best.ckpt")
+    assert isinstance(opened, TimedFiltering)
+    for name, value in third.state_dict().items():
+        assert torch.equal(opened.state_dict()[name], value)
+
+
+def test_inputs_are_those_of_equation_20() -> None:
+    """[own, codes, mean of the items met, mean of the users linked], in float64 by hand."""
+    backbone = DualTower(4, layers=(6,), semantic_ids=("user",), links=("user",))
+    data = timed()
+    data.setup()
+    facts = data.facts()._replace(patterns={"user": (3, 2)})
+    facts = facts._replace(rows=facts.rows | {"user_pattern": 5})
+    module = TimedFiltering(backbone, patterns="unused")
+    module.build(facts)
+    side = Side(
+        torch.tensor([2, 3]), torch.tensor([0, 0]), torch.tensor([[1, 5, -1], [-1, -1, -1]]),
+        torch.tensor([[2, 4], [0, 3]]), torch.tensor([[7, -1, 9], [-1, 8, -1]]),
+    )  # fmt: skip
+    tables = {name: table.double() for name, table in module.tables.items()}
+    user, item, pattern = tables["user"], tables["item"], tables["user_pattern"]
+    x = torch.stack([
+        torch.cat([user[2], pattern[2], pattern[4], (item[1] + item[5]) / 2, (user[7] + user[9]) / 2]),
+        torch.cat([user[3], pattern[0], pattern[3], torch.zeros(4).double(), user[8]]),
+    ])  # fmt: skip
+    first, last = backbone.towers["user"]
+    hidden = torch.nn.functional.gelu(x @ first.weight.double().T + first.bias.double())
+    expected = hidden @ last.weight.double().T + last.bias.double()
+    found = backbone.vectors(module.lookup(), "user", side).double()
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_features_are_means_of_their_values(stages: Any) -> None:
+    _, first, _, _ = stages
+    data = timed()
+    data.setup()
+    names, rows = data.features["item"]
+    assert all(name.startswith(("leaf=", "group=")) for name in names)
+    table = first.tables["item_feature"].detach()
+    described = torch.cat([table[rows[3, field, 0]] for field in range(rows.shape[1])])
+    side = Side(torch.tensor([0]), torch.tensor([0]), torch.tensor([[3]]).int())
+    found = first.backbone.inputs(first.lookup(), "user", side)[0]
+    torch.testing.assert_close(found[-len(described) :], described)
+
+
+def test_without_features_the_first_stage_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    lines = [f"u{u},i{(u * 7 + k * 3) % 20},{u + 10 * k}" for u in range(20) for k in range(10)]
+    path.write_text("user,item,timestamp\n" + "\n".join(lines) + "\n")
+    with pytest.raises(UserError, match="reads no ids, so that without features of users or items"):
+        fitted(TimedFiltering(FeatureTower(8)), timed(source=str(path)), tmp_path)
+    (tmp_path / "items.csv").write_text("item,kind\n" + "\n".join(f"i{i},{i % 3}" for i in range(20)) + "\n")
+    data = timed(source=str(path), item_file=str(tmp_path / "items.csv"))
+    fitted(TimedFiltering(FeatureTower(8), ks=(5,)), data, tmp_path)  # one side's are enough
+    assert list(data.facts().features) == ["item"]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"source": "ml-1m-seq"}, "no times of all interactions together, only places within each user's history"),
+    ({"recent": 0}, "recent is 0"),
+    ({"eval_protocols": ["full"]}, "eval_protocols has 'full'"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_data_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    if options.get("source") and not TimedData(**options)._folder().is_dir():  # type: ignore[union-attr]
+        pytest.skip(f"{options['source']} is not here")
+    with pytest.raises(UserError, match=message):
+        TimedData(**options).setup()
+
+
+def test_modules_that_cannot_be(stages: Any, tmp_path: Path) -> None:
+    folder = stages[0]
+    with pytest.raises(UserError, match="BPRMF has no two towers"):
+        TimedFiltering(BPRMF(8))
+    with pytest.raises(UserError, match="asks for semantic ids or links"):
+        TimedFiltering(DualTower(8, links=("user",))).check(timed())
+    with pytest.raises(UserError, match="asks for neither"):
+        TimedFiltering(DualTower(8), patterns=str(folder / "2")).check(timed())
+    with pytest.raises(UserError, match="is not a run folder"):
+        third_stage(tmp_path, tmp_path / "nothing")
+    with pytest.raises(UserError, match="codes other items than those of the data"):
+        other = timed(min_item=5)
+        other.setup()
+        Augmentation(folder / "2", other, 4, 0, False)
