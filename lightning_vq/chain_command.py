@@ -52,7 +52,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="where the runs go; runs/NAME without it")
     told, rest = parser.parse_known_args(list(arguments))
     out = told.out or Path("runs") / told.chain.absolute().name
-    stages = stages_of(told.chain, rest, out)
+    run_stages(stages_of(told.chain, rest, out), out)
+    print(f"The chain is complete: {out}")
+
+
+def run_stages(stages: Sequence[Stage], out: Path) -> None:
+    """Run what is not complete of the stages of a chain.
+
+    Args:
+        stages: all of them, or the first ones.
+        out: folder of the runs.
+
+    Raises:
+        UserError: a stage was run otherwise before, or fails.
+        KeyboardInterrupt: it was stopped.
+    """
     done = read_json(out / RECORD) if (out / RECORD).is_file() else {}
     for stage in stages:
         name = stage.file.stem
@@ -71,7 +85,6 @@ def main(arguments: Sequence[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / RECORD, done)
         _run(stage)
-    print(f"The chain is complete: {out}")
 
 
 def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:

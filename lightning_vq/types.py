@@ -123,6 +123,8 @@ class Lists(NamedTuple):
     candidates: Tensor | None = None  # (B, 99) sampled negatives of the next item in evaluation; None: not asked for
     seen: tuple[Tensor, Tensor] | None = None  # (list in the batch, item) of whole histories before it, in evaluation
     creators: Tensor | None = None  # (B,) int64 who made each list, -1: nobody that training knows; None: not told
+    rows: Tensor | None = None  # (B,) int64 place among the held-out items, where a list has several
+    alone: "Alone | None" = None  # what each of these is ranked against; None: not asked for
 
     @property
     def lengths(self) -> Tensor:

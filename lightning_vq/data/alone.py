@@ -27,7 +27,7 @@ class Chances(NamedTuple):
     """What a random scorer would have."""
 
     candidates: float  # of a held-out interaction on average, with itself
-    values: dict[str, float]  # "recall@5" of a random scorer
+    values: dict[str, float]  # "hr@5" of a random scorer
 
 
 def drawn_batches(users: Tensor, items: Tensor, item_count: int, size: int, seed: int) -> Batches:
@@ -49,9 +49,9 @@ def drawn_batches(users: Tensor, items: Tensor, item_count: int, size: int, seed
 
 
 def chances(batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int]) -> Chances:
-    """Return how many candidates there are, and recall and NDCG at each k of a scorer that knows nothing.
+    """Return how many candidates there are, and hit rate and NDCG at each k of a scorer that knows nothing.
 
-    Of one positive among c candidates at a random place, recall@k is min(k, c) / c, and ndcg@k the sum of
+    Of one positive among c candidates at a random place, hr@k is min(k, c) / c, and ndcg@k the sum of
     1 / log2(r + 1) over the first min(k, c) places r, divided by c.
 
     Args:
@@ -69,6 +69,6 @@ def chances(batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int
     values = {}
     for k in ks:
         within = counts.clamp_max(k)
-        values[f"recall@{k}"] = float((within / counts).mean())
+        values[f"hr@{k}"] = float((within / counts).mean())
         values[f"ndcg@{k}"] = float((gains[within] / counts).mean())
     return Chances(float(counts.double().mean()), values)

@@ -6,9 +6,9 @@ from lightning_vq.errors import UserError
 from lightning_vq.sources.list_sources import LISTS
 from lightning_vq.sources.lists import Range
 
-Protocol = Literal["halves", "next"]
+Protocol = Literal["halves", "next", "each"]
 LONGEST = 200  # items of a history that are shown, as SASRec on ml-1m: attention's memory grows with their square
-LEAST: dict[Protocol, int] = {"halves": 2, "next": 3}  # items of a list that can be trained on and tested
+LEAST: dict[Protocol, int] = {"halves": 2, "next": 3, "each": 5}  # items of a list that can be trained on and tested
 
 
 def kept_range(
@@ -21,7 +21,7 @@ def kept_range(
     Raises:
         UserError: a range that no list is in.
     """
-    longest = LONGEST if protocol == "next" else None
+    longest = None if protocol == "halves" else LONGEST
     papers = LISTS[source].kept if source in LISTS else Range(1, LEAST[protocol], longest)
     min_length = papers.min_length if min_length is None else min_length
     max_length = papers.max_length if max_length is None else max_length

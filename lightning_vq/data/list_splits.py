@@ -57,6 +57,36 @@ def leave_one_out(raw: RawLists, most: int | None) -> dict[int, Stretches]:
     return parts
 
 
+def each_next(raw: RawLists, ratio: tuple[float, float, float], most: int | None) -> dict[int, Stretches]:
+    """Return for dev and test one stretch for each of the last shares of every history, all but its last item given,
+    sorted by history and item; for training the first share, cut where it is longer than is shown.
+
+    Args:
+        raw: lists.
+        ratio: shares of train, dev and test.
+        most: items that are given at most, the last ones; None: all.
+    """
+    items, starts = torch.from_numpy(raw.items), torch.from_numpy(raw.starts)
+    lengths = starts.diff()
+    lists = torch.arange(len(lengths)).repeat_interleave(lengths)
+    places = torch.arange(len(items)) - starts[lists]
+    share = (places + 0.5) / lengths[lists]
+    part_of = torch.bucketize(share.double(), torch.tensor([ratio[0], ratio[0] + ratio[1]]).double(), right=True)
+    parts = {}
+    most = int(lengths.max()) if most is None else most
+    for part in (DEV, TEST):
+        at = (part_of == part).nonzero()[:, 0]
+        at = at[torch.argsort(lists[at] * len(raw.item_ids) + items[at])]
+        shown = places[at].clamp_max(most) + 1
+        parts[part] = Stretches(items, at + 1 - shown, shown, shown - 1, lists[at])
+    trained = torch.bincount(lists[part_of == TRAIN], minlength=len(lengths))
+    first = ((part_of == TRAIN) & (places % (most + 1) == 0)).nonzero()[:, 0]
+    length = (trained[lists[first]] - places[first]).clamp_max(most + 1)
+    kept = length >= 2
+    parts[TRAIN] = Stretches(items, first[kept], length[kept], length[kept] - 1, lists[first[kept]])
+    return parts
+
+
 def whole_lists(raw: RawLists) -> Stretches:
     """Return every list, all of it."""
     starts = torch.from_numpy(raw.starts)

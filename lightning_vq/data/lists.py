@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
-from lightning_vq.data.evaluation import EVAL_DRAW
 from lightning_vq.data.item_clusters import clustered
 from lightning_vq.data.list_creators import known_creators
+from lightning_vq.data.list_evaluation import ListEvaluation
 from lightning_vq.data.list_loader import ListLoader
 from lightning_vq.data.list_range import Protocol, kept_range
-from lightning_vq.data.list_splits import before, halves, known_pairs, leave_one_out, occurrences, whole_lists
+from lightning_vq.data.list_splits import each_next, halves, known_pairs, leave_one_out, occurrences, whole_lists
 from lightning_vq.data.loaders import EvalLoader
-from lightning_vq.data.negatives import KnownPairs, generator
+from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.splits import DEV, TEST, TRAIN
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES
@@ -45,20 +45,22 @@ class ListData(RecommenderData):
             the roles user, item, timestamp.
         protocol: "halves": the first half of a list (rounded down) is given, the rest is to be predicted, and lists are
             split into train, dev and test; "next": of each list the last item is test, the one before dev, the others
-            train.
+            train; "each": the last shares of each history are dev and test, as `ratio` has them, of which each item is
+            to be predicted from all before it, and ranked alone (see `alone.py`).
         min_length: drop lists of fewer items; None: as the papers do with a named source of lists, else what the
             protocol needs.
-        max_length: of "halves" keep the first items of longer lists; of "next" the last items of a history, before the
-            item to be predicted, that a batch shows. None: as the papers do with a named source of lists, else all of
-            a list and 200 of a history.
+        max_length: of "halves" keep the first items of longer lists; of the others the last items of a history, before
+            the item to be predicted, that a batch shows. None: as the papers do with a named source of lists, else all
+            of a list and 200 of a history.
         min_item: drop items that occur less often; items and lists are dropped until nothing changes. None: as the
             papers do with a named source of lists, else 1.
-        ratio: of "halves", shares of train, dev and test.
+        ratio: of "halves" and "each", shares of train, dev and test.
         split_seed: of that split.
         batch_size: lists of a mini-batch, on each rank (B).
         eval_batch_size: lists that are evaluated at a time.
         eval_negatives: of "next", sampled items that the list does not hold, to rank the held-out one against; 0: none.
-        eval_seed: of these.
+        eval_batch: of "each", held-out items of a batch that are ranked among each other.
+        eval_seed: of what is drawn of these.
         negatives: in training, sampled for each position, uniformly from all items that what is trained on of its list
             does not hold; 0: none.
         clusters: that items are put in by what stands near them, before training; they become the items' categories, in
@@ -82,6 +84,7 @@ class ListData(RecommenderData):
         batch_size: int = 256,
         eval_batch_size: int = 256,
         eval_negatives: int = 99,
+        eval_batch: int = 1024,
         eval_seed: int = 0,
         negatives: int = 0,
         clusters: int = 0,
@@ -93,6 +96,7 @@ class ListData(RecommenderData):
         for name, value, least in (
             ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1),
             ("eval_negatives", eval_negatives, 0), ("negatives", negatives, 0), ("clusters", clusters, 0),
+            ("eval_batch", eval_batch, 1),
         ):  # fmt: skip
             if value < least:
                 raise UserError(f"data.init_args.{name} is {value}; it must be at least {least}")
@@ -102,15 +106,14 @@ class ListData(RecommenderData):
         self.kept = kept_range(source, protocol, min_length, max_length, min_item)
         self.ratio, self.split_seed = ratio, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.eval_negatives, self.eval_seed, self.negatives = eval_negatives, eval_seed, negatives
+        self.eval_negatives, self.eval_batch, self.eval_seed = eval_negatives, eval_batch, eval_seed
+        self.negatives = negatives
         self.clusters, self.cluster_lists = clusters, cluster_lists
         self.seed, self.planted = seed, planted
         self.raw: RawLists | None = None
         self.left_out = 0  # lists that the filter drops
-        self.known: KnownPairs | None = None  # what lists hold: negatives to rank against are not among it
         self.listed: KnownPairs | None = None  # what is trained on of them holds: nor are those of training
         self.creators: Vocabulary | None = None  # who made the lists that are trained on, where that is told
-        self._candidates: dict[int, Tensor] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -141,12 +144,14 @@ class ListData(RecommenderData):
         if self.protocol == "halves":
             self.parts = halves(raw, self.ratio, self.split_seed)
             self.creators = known_creators(raw, self.parts)
-        else:
+        elif self.protocol == "next":
             self.parts = leave_one_out(raw, self.kept.max_length)
+        else:
+            self.parts = each_next(raw, self.ratio, self.kept.max_length)
         if not len(self.parts[TRAIN].lengths):
             raise UserError(f"{raw.where}: no list has 4 items, of which two would be left to train on")
-        if self.protocol == "next" and self.eval_negatives:
-            self.known = known_pairs(raw, whole_lists(raw), "eval_negatives")
+        sizes = self.eval_batch_size, self.eval_negatives, self.eval_batch
+        self.evaluation = ListEvaluation(raw, self.parts, self.protocol, *sizes, self.eval_seed)
         if self.negatives:
             self.listed = known_pairs(raw, self.parts[TRAIN], "negatives")
         self.counts = occurrences(self.parts[TRAIN], len(raw.item_ids))
@@ -191,7 +196,7 @@ class ListData(RecommenderData):
         kept = self.kept.told
         kept += f"; {self.left_out:,} lists left out" if self.left_out else ""
         told = f"{self.source}: {raw.counts.told} ({kept}); {len(train.lengths):,} lists to train on"
-        if self.protocol == "next":
+        if self.protocol != "halves":
             return f"{told}, {len(test.lengths):,} to be continued by one item after {int(test.known.max()):,} at most"
         lengths = test.lengths.numpy()
         return (
@@ -209,36 +214,10 @@ class ListData(RecommenderData):
         return ListLoader(self.parts[TRAIN], self.batch_size, self.negatives, self.listed, seed, epoch, *self.rank())
 
     def val_dataloader(self) -> EvalLoader[Lists]:
-        return self._held_out(DEV)
+        return self.evaluation.held_out(DEV, *self.rank())
 
     def test_dataloader(self) -> EvalLoader[Lists]:
-        return self._held_out(TEST)
+        return self.evaluation.held_out(TEST, *self.rank())
 
     def predict_dataloader(self) -> EvalLoader[Lists]:
-        return self._held_out(TEST)
-
-    def _held_out(self, part: int) -> EvalLoader[Lists]:
-        """Return the lists of dev or test with their targets, the shortest first, so that little is padded."""
-        stretches, candidates, next_item = self.parts[part], self.candidates(part), self.protocol == "next"
-        starts = torch.from_numpy(self._ready().starts)
-
-        def make(rows: Tensor) -> Lists:
-            batch = stretches.batch(rows)
-            if candidates is not None:
-                batch = batch._replace(candidates=candidates[batch.cases].long())
-            return batch._replace(seen=before(stretches, rows, starts)) if next_item else batch
-
-        rank, world = self.rank()
-        if len(stretches.lengths) < world:
-            raise UserError(f"{self._ready().where}: {len(stretches.lengths)} held-out lists for {world} ranks")
-        order = torch.argsort(stretches.lengths, stable=True)
-        return EvalLoader(order[rank::world], self.eval_batch_size, make, 0, 1)
-
-    def candidates(self, part: int) -> Tensor | None:
-        """Return the negatives (L, 99) int32 of each list's held-out item in dev or test; of "next" only."""
-        if self.known is None:
-            return None
-        if part not in self._candidates:
-            draw, lists = generator(self.eval_seed, EVAL_DRAW, part), torch.arange(len(self._ready().list_ids))
-            self._candidates[part] = self.known.negatives(lists, self.eval_negatives, draw).int()
-        return self._candidates[part]
+        return self.evaluation.to_predict(TEST, *self.rank())

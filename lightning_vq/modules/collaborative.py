@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
-from lightning_vq.data.alone import chances
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.data.collaborative import CollaborativeData
 from lightning_vq.data.splits import TEST
@@ -31,7 +30,14 @@ from lightning_vq.metrics import (
 )
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
-from lightning_vq.modules.ranking import best_items, finite_scores, metrics_of_users, ranks_alone, refuse_nan
+from lightning_vq.modules.ranking import (
+    best_items,
+    finite_scores,
+    metrics_of_users,
+    random_scorer,
+    ranks_alone,
+    refuse_nan,
+)
 from lightning_vq.types import EvalBatch, Output, Pairs, Triples
 
 Loss = Literal["bpr", "bce", "margin", "sampled_softmax", "softmax"]
@@ -209,13 +215,11 @@ class CollaborativeFiltering(Recommender):
         return cases, values
 
     def more(self, data: RecommenderData) -> dict[str, Any]:
-        """Return what a random scorer would have in batches of held-out interactions."""
         assert isinstance(data, CollaborativeData)
         if "batch" not in data.eval_protocols:
             return {}
         users, _ = data.parts[TEST]
-        told = chances(data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
-        return {"random": {"candidates": told.candidates, **told.values}}
+        return random_scorer(data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Return a row per user and place: user, place (1 is best), item, score."""

@@ -19,10 +19,11 @@ from lightning_vq.data.lists import ListData
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.list_metrics import Completed, CompletionMetric, Completions, depth_by_depth
-from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad, user_metrics
+from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.modules.decoding import choices, given, next_hidden, whole_scores
+from lightning_vq.modules.ranking import metrics_of_users, random_scorer, ranks_alone
 from lightning_vq.types import Block, Lists, Output
 
 LIST, FULL = "list", "full"  # protocols
@@ -35,7 +36,8 @@ class ListCompletion(Recommender):
     With the data's protocol "halves" metrics are those of FANS: `test/ndcg@5/list` and `test/hr@5/list`, of the lists
     of which five or more items are to come, whose number is `test/n@5/list`. With "next" the one item held out is
     ranked among all, `test/ndcg@10/full` (but those of its history, unless `seen` lets them), and among sampled ones,
-    `test/ndcg@10/uni99`.
+    `test/ndcg@10/uni99`. With "each" every held-out item of a history is ranked by itself, `test/hr@5/batch1024` and
+    `test/hr@5/alone` (see CollaborativeFiltering).
 
     Args:
         backbone: how lists become predictions.
@@ -85,8 +87,10 @@ class ListCompletion(Recommender):
         assert isinstance(data, ListData)
         if data.protocol == "halves":
             protocols = [LIST]
-        else:
+        elif data.protocol == "next":
             protocols = [FULL, *([f"uni{data.eval_negatives}"] if data.eval_negatives else [])]
+        else:
+            protocols = [f"batch{data.eval_batch}", "alone"]
         return [f"val/{metric}@{k}/{p}" for p in protocols for metric in self.metrics for k in self.ks]
 
     def check(self, data: RecommenderData) -> None:
@@ -136,6 +140,12 @@ class ListCompletion(Recommender):
             self.completed.update(batch.cases, self._candidates(batch, inputs, targets, max(self.ks)), targets)
             return
         held = targets[:, 0]
+        if batch.alone is not None:
+            assert batch.rows is not None
+            scores, every = self._scores(inputs, None), torch.arange(len(held), device=held.device)
+            for protocol, found in ranks_alone(batch.alone, scores, every, held, len(held)).items():
+                self.ranks.setdefault(protocol, Ranks().to(self.device)).update(batch.rows, batch.cases, found)
+            return
         scores = self._scores(inputs, batch.seen, but=held)
         ranks = {FULL: rank_of(scores, held)}
         if batch.candidates is not None:
@@ -189,7 +199,7 @@ class ListCompletion(Recommender):
             assert self.completions is not None
             return self.completions.metrics(self.metrics, self.ks)
         _, lists, ranks = self.results[protocol]
-        return user_metrics(self.metrics, self.ks, lists, ranks, one_list=True)
+        return metrics_of_users(self.metrics, self.ks, protocol, lists, ranks)
 
     def tested(self, data: RecommenderData) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the last test in original ids, lists standing for users; see Family.
@@ -198,7 +208,7 @@ class ListCompletion(Recommender):
         candidates, N + 1 where it is none of them.
         """
         assert isinstance(data, ListData)
-        lists, items = _held_out(data)
+        lists, items = data.evaluation.pairs(TEST)
         cases: dict[str, Any] = {"user": data.list_ids(lists), "item": data.item_ids(items)}
         found = {LIST: self.completions} if self.completions is not None else self.results
         values: dict[str, Any] = {"user": data.list_ids(torch.unique(lists))}
@@ -213,6 +223,14 @@ class ListCompletion(Recommender):
             cases[f"rank/{protocol}"] = ranks.numpy()
             values |= {f"{name}/{protocol}": value.cpu().numpy() for name, value in self.values(protocol).items()}
         return cases, values
+
+    def more(self, data: RecommenderData) -> dict[str, Any]:
+        assert isinstance(data, ListData)
+        if data.protocol != "each":
+            return {}
+        assert data.evaluation.known is not None
+        lists, _ = data.evaluation.pairs(TEST)
+        return random_scorer(data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
         """Return cases (B,) and items (B, C), -1 after the last."""
@@ -230,15 +248,3 @@ class ListCompletion(Recommender):
         lists, places = (items >= 0).nonzero().unbind(1)
         columns = {"list": data.list_ids(cases[lists]), "place": pa.array((places + 1).numpy())}
         return columns | {"item": data.item_ids(items[lists, places])}
-
-
-def _held_out(data: ListData) -> tuple[Tensor, Tensor]:
-    """Return list and item (P,) of what is to come in test, each pair once, lists and then items rising."""
-    stretches, pairs = data.parts[TEST], []
-    for rows in torch.arange(len(stretches.lengths)).split(data.eval_batch_size):
-        batch = stretches.batch(rows)
-        _, targets = given(batch.items, batch.known)
-        lists, columns = (targets >= 0).nonzero().unbind(1)
-        pairs.append(torch.stack([batch.cases[lists], targets[lists, columns]], 1))
-    one, other = torch.unique(torch.cat(pairs), dim=0).T.contiguous()
-    return one, other

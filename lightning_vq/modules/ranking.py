@@ -4,11 +4,14 @@ Shapes: B users, P held-out interactions, U users with some, N items.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_vq import losses
+from lightning_vq.data.alone import Batches, chances
+from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.errors import UserError
 from lightning_vq.metrics import MetricName, rank_alone, user_metrics
 from lightning_vq.types import Alone, Output
@@ -62,6 +65,12 @@ def ranks_alone(alone: Alone, scores: Tensor, owners: Tensor, items: Tensor, pie
             among = alone.holds[alone.of[part]]
             found.setdefault(f"batch{alone.size}", []).append(rank_alone(scores[of], barred[of], mine, among))
     return {protocol: torch.cat(ranks) for protocol, ranks in found.items()}
+
+
+def random_scorer(batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int]) -> dict[str, Any]:
+    """Return what metrics.json tells of a scorer that knows nothing, in batches of held-out interactions."""
+    told = chances(batches, users, known, ks)
+    return {"random": {"candidates": told.candidates, **told.values}}
 
 
 def metrics_of_users(

@@ -29,8 +29,8 @@ from lightning_vq.types import PATTERN, Encounter, Facts, Output, Side, TimedCas
 class TimedFiltering(CollaborativeFiltering):
     """Ranks items for users, both as they were right before each interaction, by a model of two towers.
 
-    Metrics are means over held-out interactions: `test/recall@5/batch1024` ranks each among the items of a batch of
-    them, `test/recall@5/alone` among all, less what its user touched in any part.
+    Metrics are means over held-out interactions, so that hr is the recall of DQRec: `test/hr@5/batch1024` ranks each
+    among the items of a batch of them, `test/hr@5/alone` among all, less what its user touched in any part.
 
     Args:
         backbone: of two towers.
@@ -55,7 +55,7 @@ class TimedFiltering(CollaborativeFiltering):
         latent_links: int = 2,
         static_codes: bool = False,
         loss: Literal["bpr", "bpr_of_chances"] = "bpr",
-        metrics: tuple[MetricName, ...] = ("recall", "ndcg"),
+        metrics: tuple[MetricName, ...] = ("hr", "ndcg"),
         ks: tuple[int, ...] = (5, 10, 20),
         top_k: int = 10,
     ) -> None:

@@ -25,7 +25,7 @@ def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
     needed = {runs.row.name: runs.tuning or runs for runs in chosen}
     why: dict[str, str] = {}
     fits: dict[str, list[list[str]]] = {}
-    for own in {id(own): own for own in needed.values() if own.row.base}.values():
+    for own in {id(own): own for own in needed.values() if own.row.base or own.row.chain}.values():
         try:
             edges = _edges(own)
         except UserError as error:

@@ -41,6 +41,9 @@ class Row:
         get: how to come by such a data set.
         base: config files of its fits, layered left to right.
         fixed: dotted key -> value.
+        chain: folder of configs, the last of which is the row's base; the others run before, once for all rows that
+            have them of one `fixed` data and one `stages`.
+        stages: dotted key -> value for those before, as options of the verb `chain`.
         space: what is tuned, as in a sweep; nothing where the settings are known.
         refit_of: name of the row whose best trial is fitted again, on train and validation and for as many epochs.
         over: name of the row that this one is said to be better than.
@@ -55,6 +58,8 @@ class Row:
     get: str | None = None
     base: list[str] = field(default_factory=list)
     fixed: dict = field(default_factory=dict)  # see sweep/settings.py
+    chain: str | None = None
+    stages: dict = field(default_factory=dict)
     space: dict = field(default_factory=dict)
     refit_of: str | None = None
     over: str | None = None
@@ -171,8 +176,10 @@ class Paper:
                 raise UserError(f"row {row.name!r}: its base and fixed are those of {row.refit_of!r}")
             if (row.source is None) == (row.get is None):
                 raise UserError(f"row {row.name!r} needs either source, or get: how to come by its data")
-            if row.source is not None and not row.base and row.refit_of is None:
-                raise UserError(f"row {row.name!r} needs base, or refit_of")
+            if row.source is not None and [bool(row.base), bool(row.chain), bool(row.refit_of)].count(True) != 1:
+                raise UserError(f"row {row.name!r} needs one of base, chain and refit_of")
+            if row.stages and row.chain is None:
+                raise UserError(f"row {row.name!r} has stages, but no chain of which they are")
 
     def chosen(self, patterns: list[str]) -> list[Row]:
         """Return the rows whose names match a pattern; all of them without patterns.

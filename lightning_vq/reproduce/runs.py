@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
+from lightning_vq.chain_command import Stage, leaves, run_stages, stages_of
 from lightning_vq.errors import UserError
 from lightning_vq.reproduce.paper import Budget, Paper, Row
 from lightning_vq.reproduce.results import Result, read_result
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 from lightning_vq.sweep.command import main as sweep
+from lightning_vq.sweep.space import option
 
 TUNE, SEEDS = "tune", "seeds"
 
@@ -68,12 +70,16 @@ class RowRuns:
 
     def _settings(self) -> dict[str, Any]:
         """Return what the results hang on."""
-        texts = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.row.base}
-        return {
-            "base": texts, "fixed": self._fixed(), "space": self.row.space, "sweep": self.paper.sweep,
+        files = [Path(file) for file in self.row.base]
+        if self.row.chain is not None:
+            files = [stage.file for stage in self._stages()]
+        settings = {
+            "base": {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files},
+            "fixed": self._fixed(), "space": self.row.space, "sweep": self.paper.sweep,
             "trials": self.budget.trials if self.row.space else 0,
             "refit_of": self.tuning._settings() if self.tuning is not None else None,
         }  # fmt: skip
+        return settings | ({"stages": self.row.stages} if self.row.chain is not None else {})
 
     def run(self, seeds: int, parallel: int, told: Callable[[str], None]) -> None:
         """Run what is missing.
@@ -87,6 +93,9 @@ class RowRuns:
         if self.tuning is not None and not self.tuning.tuned:
             self.tuning.run(0, parallel, told)
         write_json(self.folder / "settings.json", self._settings(), indent=1)
+        if self.row.chain is not None:
+            told(f"{self.row.name}: the stages before, in {self._before()}")
+            run_stages(self._stages()[:-1], self._before())
         if self.row.space and not self.tuned:
             told(f"{self.row.name}: tuning, {self._ended(TUNE)} of {self.budget.trials} trials done")
             self._sweep(TUNE, self._tuning(), parallel)
@@ -108,10 +117,11 @@ class RowRuns:
 
     def first(self) -> dict[str, Any]:
         """Return the settings of the sweep that runs first: the tuning, or the fits where nothing is tuned."""
-        return self._tuning() if self.row.space else self._fits(self.row.base, self._fixed(), [1])
+        return self._tuning() if self.row.space else self._fits(*self._begun(), [1])
 
     def _tuning(self) -> dict[str, Any]:
-        what = {"base": self.row.base, "fixed": self._fixed(), "space": self.row.space}
+        base, fixed = self._begun()
+        what = {"base": base, "fixed": fixed, "space": self.row.space}
         return {**self.paper.sweep, **what, "trials": self.budget.trials}
 
     def _fits(self, base: list[str], fixed: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -143,7 +153,32 @@ class RowRuns:
             epoch = int(read_json(self.tuning.folder / "tuned.json")["epoch"])
             last = {"data.init_args.refit": True, "patience": None, "trainer.max_epochs": epoch + 1}
             return [str(self.tuning._tuned)], last
-        return ([str(self._tuned)], {}) if self.row.space else (self.row.base, self._fixed())
+        return ([str(self._tuned)], {}) if self.row.space else self._begun()
+
+    def _begun(self) -> tuple[list[str], dict[str, Any]]:
+        """Return config files and fixed options of what is tuned, or of all fits where nothing is."""
+        if self.row.chain is None:
+            return self.row.base, self._fixed()
+        *_, last = self._stages()
+        folders = {Path(path).name: path for path in (str(stage.folder) for stage in self._stages())}
+        paths = {
+            key: folders[value] for key, value in leaves(last.config) if isinstance(value, str) and value in folders
+        }
+        return [str(last.file)], {**self._fixed(), **paths}
+
+    def _before(self) -> Path:
+        """Return where the stages before go: rows of the same ones share them."""
+        same = json.dumps([self.row.chain, self._data(), self.row.stages], sort_keys=True)
+        return self.folder.parent / "stages" / hashlib.sha256(same.encode()).hexdigest()[:8]
+
+    def _data(self) -> dict[str, Any]:
+        """Return what all stages must have alike."""
+        return {key: value for key, value in self._fixed().items() if key.startswith("data.init_args.")}
+
+    def _stages(self) -> list[Stage]:
+        assert self.row.chain is not None
+        options = [option(key, value) for key, value in {**self._data(), **self.row.stages}.items()]
+        return stages_of(Path(self.row.chain), options, self._before())
 
     def _study(self, name: str) -> Path:
         return self.folder / "runs" / "sweeps" / name
