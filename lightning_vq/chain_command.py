@@ -1,6 +1,8 @@
 """`python -m lightning_vq chain DIR`: runs that follow each other, of which each reads what an earlier one left."""
 
 import argparse
+import importlib
+import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="chain",
         description="Run the configs of a folder one after the other, in the order of their names. In a config, the "
         "name of an earlier one stands for its run folder. What is complete is skipped, what was stopped goes on.",
-        epilog="--KEY=VALUE goes to each config that sets the key, or to all if none does; --1.KEY=VALUE to the "
-        "config whose name begins with 1.",
+        epilog="--KEY=VALUE goes to each config whose classes take it; --1.KEY=VALUE to the one whose name begins with 1.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -118,8 +119,9 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
         key, stage = parts["key"], parts["stage"]
         keyed = f"--{key}={parts['value']}"
         if stage is None:
-            setting = [file for file in files if key in dict(leaves(configs[file]))]
-            of = setting or files
+            of = [file for file in files if takes(configs[file], key)]
+            if not of:
+                raise UserError(f"chain: {key!r} is an option of no stage")
         else:
             of = [file for file in files if stage in (file.stem, file.stem.partition("_")[0])]
             if not of:
@@ -127,6 +129,22 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
         for file in of:
             chosen[file].append(keyed)
     return [Stage(file, configs[file], chosen[file], runs[file.stem]) for file in files]
+
+
+def takes(config: dict[str, Any], key: str) -> bool:
+    """Return whether what a config is of has an option: that its class takes, or, where it is of no class, any."""
+    of, rest = config, key
+    while ".init_args." in rest:
+        section, _, rest = rest.partition(".init_args.")
+        for part in section.split("."):
+            of = of.get(part) or {}
+        if "class_path" not in of:
+            return False
+        module, _, name = of["class_path"].rpartition(".")
+        if rest.partition(".")[0] not in inspect.signature(getattr(importlib.import_module(module), name)).parameters:
+            return False
+        of = of.get("init_args") or {}
+    return True
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

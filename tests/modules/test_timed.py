@@ -104,7 +104,9 @@ def test_representations_are_read_as_they_were_written(stages: Any) -> None:
     vectors = pq.read_table(folder / "1" / "representations" / "item.parquet")["vector"].to_pylist()
     assert torch.equal(torch.tensor(vectors), second.tables["item"])
     line = data.trained["item"]
-    expected = first.backbone.vectors(first.lookup(), "item", Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent)))
+    expected = first.backbone.vectors(
+        first.lookup(), "item", Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
+    )
     torch.testing.assert_close(torch.tensor(vectors), expected)
 
 
