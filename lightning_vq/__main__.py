@@ -18,6 +18,7 @@ HELP = """usage: python -m lightning_vq VERB ...
   tree        write the learned category trees as pages         --run DIR [--against DIR]
   compare     do runs differ, on which metrics, for whom?       RUN_A RUN_B [RUN_C ...]
   export      write a run's model as files to be served         --run DIR --out DIR
+  encode      semantic ids of new vectors                       RUN FILE --out FILE
   recommend   best items from such files, without torch         ARTIFACT --user ID [ID ...]
   data        list, info, download, verify data sources         python -m lightning_vq data --help
   dashboards  publish the W&B dashboards of runs and studies    --entity NAME --project NAME
@@ -28,7 +29,19 @@ What they mean: fit --help, and of a class fit --model.help CollaborativeFilteri
 --quantization.quantizers.help Cascaded
 """
 TRAINER_VERBS = ("fit", "validate", "test", "predict")
-VERBS = (*TRAINER_VERBS, "chain", "sweep", "reproduce", "tree", "compare", "export", "recommend", "data", "dashboards")
+VERBS = (
+    *TRAINER_VERBS,
+    "chain",
+    "sweep",
+    "reproduce",
+    "tree",
+    "compare",
+    "export",
+    "encode",
+    "recommend",
+    "data",
+    "dashboards",
+)
 
 
 def work(arguments: list[str], started: float) -> None:
@@ -70,6 +83,10 @@ def work(arguments: list[str], started: float) -> None:
         from lightning_vq.export.command import main as export
 
         export(rest)
+    elif verb == "encode":
+        from lightning_vq.encode_command import main as encode
+
+        encode(rest)
     elif verb == "recommend":
         from lightning_vq.recommend_command import main as recommend
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="chain",
         description="Run the configs of a folder one after the other, in the order of their names. In a config, the "
         "name of an earlier one stands for its run folder. What is complete is skipped, what was stopped goes on.",
-        epilog="--KEY=VALUE goes to each config whose classes take it; --1.KEY=VALUE to the one whose name begins with 1.",
+        epilog="--KEY=VALUE goes to each config whose classes take it, --1.KEY=VALUE to the one whose name begins so",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -24,6 +24,11 @@ def codes_of(module: Recommender, vocab: str, vectors: Tensor) -> Tensor:
     return codes
 
 
+def code_lists(codes: Tensor) -> pa.Array:
+    """Return codes (N, L) as lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(codes.int().flatten().numpy()), codes.shape[1])
+
+
 def told_of_codes(module: Recommender, vocab: str) -> dict[str, Any]:
     """Return the share of entities that share their semantic id, and the entropy in bits of each position, beside the
     most that it could have."""
@@ -36,8 +41,7 @@ def told_of_codes(module: Recommender, vocab: str) -> dict[str, Any]:
 def write_semantic_ids(folder: Path, module: Recommender, vocab: str, ids: pa.Array) -> None:
     """Write semantic_ids/<vocabulary>.parquet: id, and its codes."""
     codes = codes_of(module, vocab, module.tables[vocab])
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(codes.int().flatten().numpy()), codes.shape[1])
-    write_parquet(folder / "semantic_ids" / f"{vocab}.parquet", {vocab: ids, "codes": lists})
+    write_parquet(folder / "semantic_ids" / f"{vocab}.parquet", {vocab: ids, "codes": code_lists(codes)})
 
 
 def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, links: int, latent_links: int) -> None:
@@ -54,18 +58,18 @@ def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, li
         far = near.distances.gather(1, others(near.rows, every, links))
         columns = {
             vocab: ids,
-            "neighbours": _lists(ids, rows),
+            "neighbours": id_lists(ids, rows),
             "distances": _ragged(rows, pa.array(far[rows >= 0].numpy())),
         }
         if latent_links:
             swapped = latent_patterns(codes, quantizer.latent(vectors)).flatten(0, 1)
             more = known.nearest(swapped, latent_links + 1).rows
             of = every.repeat_interleave(codes.shape[1])
-            columns["latent"] = _lists(ids, without(more, of, latent_links).view(len(ids), -1))
+            columns["latent"] = id_lists(ids, without(more, of, latent_links).view(len(ids), -1))
     write_parquet(folder / "links" / f"{vocab}.parquet", columns)
 
 
-def _lists(ids: pa.Array, rows: Tensor) -> pa.Array:
+def id_lists(ids: pa.Array, rows: Tensor) -> pa.Array:
     """Return the ids of rows (N, K) as lists, without those that are -1."""
     return _ragged(rows, ids.take(pa.array(rows[rows >= 0].numpy())))
 

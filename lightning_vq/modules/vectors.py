@@ -30,7 +30,7 @@ class VectorQuantization(Recommender):
 
     Args:
         backbone: Vectors.
-        lr: of Adam.
+        lr: of Adam, in units of the vectors' root mean square about their mean: what is learned hangs on no scale.
         links: neighbours of each entity that are written (K).
         latent_links: more of them by each latent pattern (K').
     """
@@ -60,6 +60,13 @@ class VectorQuantization(Recommender):
     def on_fit_start(self) -> None:
         if not self.quantizers:
             raise UserError("quantization.quantizers names nothing: there is nothing to be learned")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = super().configure_optimizers()
+        spreads = [float((vectors - vectors.mean(0)).square().mean().sqrt()) for vectors in self.tables.values()]
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr * sum(spreads) / len(spreads)
+        return optimizer
 
     def task_loss(self, output: Output, batch: Entities) -> Tensor:
         """Return 0: the quantizers' losses are all there are."""

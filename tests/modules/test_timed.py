@@ -73,7 +73,7 @@ def test_reported_is_the_mean_over_interactions(stages: Any) -> None:
     data.setup()
     cases, users = module.tested(data)
     within = (torch.from_numpy(cases["rank/alone"]) <= 5).float().mean()
-    torch.testing.assert_close(torch.from_numpy(users["recall@5/alone"]).mean(), within)
+    torch.testing.assert_close(torch.from_numpy(users["hr@5/alone"]).mean(), within)
 
 
 def test_codes_and_links_are_those_of_the_files(stages: Any) -> None:
@@ -218,7 +218,7 @@ def test_modules_that_cannot_be(stages: Any, tmp_path: Path) -> None:
         TimedFiltering(DualTower(8), patterns=str(folder / "2")).check(timed())
     with pytest.raises(UserError, match="is not a run folder"):
         third_stage(tmp_path, tmp_path / "nothing")
+    other = timed(min_item=5)
+    other.setup()
     with pytest.raises(UserError, match="codes other items than those of the data"):
-        other = timed(min_item=5)
-        other.setup()
         Augmentation(folder / "2", other, 4, 0, False)

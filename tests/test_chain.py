@@ -1,0 +1,128 @@
+"""`chain` runs what follows each other, skips what is complete, and goes on where it was stopped."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from command import done
+
+from lightning_vq import chain_command
+from lightning_vq.chain_command import main, stages_of, takes
+from lightning_vq.errors import UserError
+from lightning_vq.runs import read_yaml
+
+CHAIN = Path("conf/dqrec").absolute()
+SMALL = [
+    "--data.init_args.planted={users: 120, items: 80, mean_length: 12, branching: [4, 3]}", "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false", "--data.init_args.recent=5", 
+    "--2.quantization.quantizers.user.init_args.codes=16", "--2.quantization.quantizers.item.init_args.codes=16",
+    "--trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("chain") / "all"
+    main([str(CHAIN), "--out", str(out), *SMALL])
+    return out
+
+
+def test_each_stage_reads_what_the_one_before_left(finished: Path) -> None:
+    first, second, third = (finished / name for name in ("1_representations", "2_patterns", "3_recommender"))
+    assert read_yaml(second / "config.yaml")["data"]["init_args"]["vectors"] == str(first)
+    assert read_yaml(third / "config.yaml")["model"]["init_args"]["patterns"] == str(second)
+    for run in (first, second, third):
+        assert json.loads((run / "metrics.json").read_text())["state"] == "finished"
+    told = json.loads((second / "metrics.json").read_text())["semantic_ids"]["item"]
+    assert 0 <= told["collisions"] <= 1
+    assert all(0 < bits <= most == 4 for bits, most in zip(told["entropy"], told["most"]))
+    links = pq.read_table(second / "links" / "item.parquet")
+    assert links.column_names == ["item", "neighbours", "distances", "latent"]
+    assert all(len(near) == 30 for near in links["neighbours"])
+    assert (third / "representations" / "user.parquet").is_file()
+
+
+def test_what_is_complete_is_skipped(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_command, "fit_in_child", lambda *_: pytest.fail("it was run again"))
+    main([str(CHAIN), "--out", str(finished), *SMALL])
+    assert capsys.readouterr().out.count("complete, in") == 3
+
+
+def test_other_settings_are_refused(finished: Path) -> None:
+    with pytest.raises(UserError, match="1_representations was run with other settings than those of now"):
+        main([str(CHAIN), "--out", str(finished), *SMALL, "--seed_everything=3"])
+
+
+def test_what_fails_is_told_and_gone_on_with(finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    chain = tmp_path / "mine"
+    chain.mkdir()
+    for file in CHAIN.glob("[23]*.yaml"):
+        text = file.read_text().replace("1_representations", str(finished / "1_representations"))
+        (chain / file.name).write_text(text)
+    options = [option for option in SMALL if not option.startswith("--data.init_args.recent")]
+    with pytest.raises(UserError, match="stage 3_recommender failed with status 2; see above"):
+        main([str(chain), "--out", str(tmp_path / "out"), *options, "--3.data.init_args.recent=0"])
+    assert "recent is 0" in capfd.readouterr().err
+    assert not (tmp_path / "out" / "3_recommender").exists()  # nothing half written
+    main([str(chain), "--out", str(tmp_path / "out"), *options, "--3.data.init_args.recent=5"])
+    assert "2_patterns: complete" in capfd.readouterr().out
+
+
+def test_options_go_where_they_are_taken() -> None:
+    stages = stages_of(
+        CHAIN, ["--data.init_args.recent=7", "--model.init_args.lr=0.1", "--2.monitor=val/x"], Path("out")
+    )
+    of = {stage.file.stem: stage.options for stage in stages}
+    assert "--data.init_args.recent=7" in of["1_representations"]
+    assert "--data.init_args.recent=7" in of["3_recommender"]
+    assert "--data.init_args.recent=7" not in of["2_patterns"]
+    assert all("--model.init_args.lr=0.1" in options for options in of.values())
+    assert "--monitor=val/x" in of["2_patterns"]
+    assert of["2_patterns"][0] == f"--data.init_args.vectors={Path('out/1_representations').absolute()}"
+    assert takes(yaml.safe_load((CHAIN / "3_recommender.yaml").read_text()), "model.init_args.backbone.init_args.links")
+
+
+REFUSED = [
+    (["--what"], "'--what' is no option of the form --KEY=VALUE"),
+    (["--9.monitor=x"], "is of no stage; choose from 1_representations, 2_patterns, 3_recommender"),
+    (["--data.init_args.nothing=1"], "'data.init_args.nothing' is an option of no stage"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_bad_options(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        main([str(CHAIN), "--out", str(tmp_path), *options])
+
+
+def test_a_folder_without_configs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no configs \(\.yaml\)"):
+        main([str(tmp_path)])
+
+
+def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path) -> None:
+    known = pq.read_table(finished / "1_representations" / "representations" / "item.parquet")
+    codes = pq.read_table(finished / "2_patterns" / "semantic_ids" / "item.parquet")["codes"].to_pylist()
+    vectors = known["vector"].take(pa.array([3, 5]))
+    pq.write_table(pa.table({"item": ["new", "other"], "vector": vectors}), tmp_path / "new.parquet")
+    command = [
+        "encode",
+        str(finished / "2_patterns"),
+        str(tmp_path / "new.parquet"),
+        "--out",
+        str(tmp_path / "out.parquet"),
+    ]
+    told = done(*command, "--vocabulary=item", "--links=4")
+    assert "2 items coded; 2 have the semantic id of one that the run has seen" in told
+    found = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    assert found["item"] == ["new", "other"]
+    assert found["codes"] == [codes[3], codes[5]]
+    assert known["item"][3].as_py() in found["neighbours"][0]  # itself, known: it is at no distance
+    assert done(*command, expect=2).startswith("error: encode: --vocabulary is ''; choose from item, user")
+    pq.write_table(pa.table({"item": ["new"], "vector": [[1.0, 2.0]]}), tmp_path / "new.parquet")
+    assert "vectors are of 2 numbers, those of the run of 64" in done(*command, "--vocabulary=item", expect=2)
