@@ -81,7 +81,7 @@ class Verbs(LightningCLI):
             print(f"Run folder: {folder}")
             for page in sorted((folder / "tree").glob("*.html")):
                 print(f"Learned tree, for a browser: {page}")
-            print(f"Next: python -m lightning_vq predict --run {folder}")
+            print(f"Next: python -m lightning_vq {self.model.then.format(run=folder)}")
 
     def _train_and_test(self, folder: Path, options: dict[str, Any]) -> Path:
         """Return the run folder, filled; on torchrun's ranks it is the one that rank 0 has chosen."""

@@ -6,6 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import done, refused, run
 
@@ -27,9 +30,12 @@ LESS = {
     "reproduce": ["--report"],
     "dashboards": [],
     "export": [],
+    "encode": [],
+    "chain": ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"],
     "recommend": [],
 }
 SERVED = {model: f"python -m lightning_vq fit --config conf/{model}.yaml" for model in ("mgqe_bprmf", "sasrec")}
+(VECTORS,) = (command for command in COMMANDS if "vectors.parquet" in command)
 SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
 
 
@@ -44,6 +50,8 @@ def stories() -> dict[str, list[str]]:
         shared = next((what for what in ("runs/cove_lgcn/1", "sweeps/", "ml-100k") if what in command), command)
         if "sasrec" in command or "served_lists" in command:
             shared = SERVED["sasrec"]
+        elif "2_patterns" in command:
+            shared = VECTORS
         elif "mgqe_bprmf" in command or "served" in command:
             shared = SERVED["mgqe_bprmf"]
         parts.setdefault(COMMANDS[0] if shared == "runs/cove_lgcn/1" else shared, []).append(command)
@@ -54,10 +62,12 @@ def less(command: str) -> list[str]:
     """Return the arguments of a command with such as make it short."""
     arguments = shlex.split(command)[3:]
     arguments += LESS[arguments[0]]
-    if arguments[0] != "fit" or "--run" in arguments:
+    if arguments[0] not in ("fit", "chain") or "--run" in arguments:
         return arguments
-    if not any(own in command for own in ("plays.csv", "judged.csv", "ml-100k")):
+    if not any(own in command for own in ("plays.csv", "judged.csv", "ml-100k", "vectors.parquet")):
         arguments += [SMALL]
+    if arguments[0] == "chain":
+        return arguments
     if command != COMMANDS[0] and "cove_dcn" not in command:  # a base model is trained for one command of each task
         arguments += ["--baseline=false"]
     return arguments
@@ -76,6 +86,11 @@ def test_every_command(first: str, tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("listener,track,played_at\n" + "\n".join(rows) + "\n")
     rows = [f"app {n % 17},app {n % 23},{(n * 37) % 201 - 100}" for n in range(17 * 23)]
     (tmp_path / "judged.csv").write_text("app,other,relevance\n" + "\n".join(rows) + "\n")
+    for name, count in (("vectors", 200), ("new", 3)):
+        numbers = np.random.default_rng(count).normal(size=(count, 64)).tolist()
+        pq.write_table(
+            pa.table({"item": [f"{name} {n}" for n in range(count)], "vector": numbers}), tmp_path / f"{name}.parquet"
+        )
     commands = stories()[first]
     for command in commands:
         if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:

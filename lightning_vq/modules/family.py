@@ -17,6 +17,7 @@ class Family(LightningModule, ABC):
     """A task: collaborative filtering, click-through rate, relevance regression, list completion."""
 
     predicts: ClassVar[str]  # name of the file that `predict` writes
+    then: ClassVar[str] = "predict --run {run}"  # what a user may want next of a finished run
 
     def __init__(self) -> None:
         super().__init__()

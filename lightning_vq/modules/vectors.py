@@ -36,6 +36,7 @@ class VectorQuantization(Recommender):
     """
 
     predicts: ClassVar[str] = "semantic_ids"
+    then: ClassVar[str] = "encode {run} FILE --out FILE"
     given: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone, lr: float = 1e-3, links: int = 30, latent_links: int = 2) -> None:
