@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from lightning_vq.arguments import Parser
 from lightning_vq.child import fit_in_child
 from lightning_vq.errors import UserError, nearest
@@ -68,6 +70,12 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
         UserError: a stage was run otherwise before, or fails.
         KeyboardInterrupt: it was stopped.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):  # a second process waits, and then finds them complete
+        _run_stages(stages, out)
+
+
+def _run_stages(stages: Sequence[Stage], out: Path) -> None:
     done = read_json(out / RECORD) if (out / RECORD).is_file() else {}
     for stage in stages:
         name = stage.file.stem
@@ -83,7 +91,6 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
             continue
         print(f"\n{head}:", flush=True)
         done[stage.file.stem] = stage.asked
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / RECORD, done)
         _run(stage)
 

@@ -66,7 +66,7 @@ def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:
     if not on_its_own(row):
         planted = {"data.init_args.planted": {"items": 1500} if row.chain is None else {"users": 300, "items": 150}}
         row = replace(row, source="planted", fixed=row.fixed | planted, stages={"trainer.max_epochs": 2})
-    runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / row.slug)
+    runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / "table" / "small" / row.slug)
     if row.chain is not None:
         run_stages(runs._stages()[:-1], runs._before())
     base, fixed = runs._begun()

@@ -108,6 +108,17 @@ class VectorData(RecommenderData):
     def test_dataloader(self) -> EvalLoader[Any]:
         return self.val_dataloader()
 
+    def predict_dataloader(self) -> EvalLoader[Any]:
+        """Refuse: there is nothing to predict.
+
+        Raises:
+            UserError: always, with what does what is meant.
+        """
+        raise UserError(
+            "a run of vectors has left its semantic ids in semantic_ids/ and links/ of its folder; for new vectors: "
+            "python -m lightning_vq encode RUN FILE --out FILE"
+        )
+
 
 def read_vectors(path: Path, key: str) -> tuple[pa.Array, Tensor]:
     """Return the ids (N,) and vectors (N, D) float32 of a Parquet file.

@@ -167,9 +167,9 @@ class RowRuns:
         return [str(last.file)], {**self._fixed(), **paths}
 
     def _before(self) -> Path:
-        """Return where the stages before go: rows of the same ones share them."""
+        """Return where the stages before go: rows of the same ones share them, those of a paper's other tables too."""
         same = json.dumps([self.row.chain, self._data(), self.row.stages], sort_keys=True)
-        return self.folder.parent / "stages" / hashlib.sha256(same.encode()).hexdigest()[:8]
+        return self.folder.parents[2] / "stages" / hashlib.sha256(same.encode()).hexdigest()[:8]
 
     def _data(self) -> dict[str, Any]:
         """Return what all stages must have alike."""
