@@ -1,6 +1,7 @@
 """`python -m lightning_vq chain DIR`: runs that follow each other, of which each reads what an earlier one left."""
 
 import argparse
+import hashlib
 import importlib
 import inspect
 import re
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from lightning_vq.arguments import Parser
-from lightning_vq.child import fit_in_child
+from lightning_vq.child import fit_in_child, refused_by_fit
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.runs import read_json, read_yaml, write_json
 
@@ -26,11 +27,14 @@ class Stage(NamedTuple):
     config: dict[str, Any]
     options: list[str]  # of the command line
     folder: Path
+    reads: list[str]  # earlier stages
 
     @property
     def asked(self) -> dict[str, Any]:
-        """Return what makes it this run and no other."""
-        return {"config": self.config, "options": self.options}
+        """Return what makes it this run and no other: what it is told, and which runs it reads."""
+        earlier = (self.folder.parent / name / "metrics.json" for name in self.reads)
+        reads = {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in earlier if path.is_file()}
+        return {"config": self.config, "options": self.options, "reads": reads}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -77,22 +81,31 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
 
 def _run_stages(stages: Sequence[Stage], out: Path) -> None:
     done = read_json(out / RECORD) if (out / RECORD).is_file() else {}
+    left = [stage for stage in stages if not finished(stage.folder)]
     for stage in stages:
-        name = stage.file.stem
-        if name in done and done[name] != stage.asked and (stage.folder / "metrics.json").is_file():
-            raise UserError(
-                f"{stage.folder} was run with other settings than those of now: choose another --out, or remove it and "
-                "what was made from it"
-            )
+        before, now = done.get(stage.file.stem, {}), stage.asked
+        if stage.folder.is_dir() and any(before.get(key) != now[key] for key in ("config", "options")):
+            raise _other(stage.folder, "with other settings than those of now")
+        if stage not in left and set(stage.reads) & {one.file.stem for one in left}:
+            raise _other(stage.folder, "from a run that is not there any more")
+    for stage in left:  # what no parser takes is told before hours of the first stage
+        if refused_by_fit([*_config(stage), *stage.options]):
+            raise UserError(f"stage {stage.file.stem} cannot run; see above")
     for number, stage in enumerate(stages, start=1):
         head = f"Stage {number} of {len(stages)}, {stage.file.stem}"
         if finished(stage.folder):
+            if done[stage.file.stem] != stage.asked:
+                raise _other(stage.folder, "from another run than the one that is there now")
             print(f"{head}: complete, in {stage.folder}", flush=True)
             continue
         print(f"\n{head}:", flush=True)
         done[stage.file.stem] = stage.asked
         write_json(out / RECORD, done)
         _run(stage)
+
+
+def _other(folder: Path, how: str) -> UserError:
+    return UserError(f"{folder} was made {how}: choose another --out, or remove it and what was made from it")
 
 
 def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
@@ -110,15 +123,18 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
     if not files:
         raise UserError(f"{folder} has no configs (.yaml)")
     configs = {file: read_yaml(file) for file in files}
+    for file, config in configs.items():
+        if not isinstance(config, dict):
+            raise UserError(f"{file}: a config is a mapping with model, data and so on")
     runs = {file.stem: out / file.stem for file in files}
     chosen: dict[Path, list[str]] = {file: [] for file in files}
+    reads: dict[Path, list[str]] = {file: [] for file in files}
     for i, file in enumerate(files):
         earlier = {before.stem: runs[before.stem] for before in files[:i]}
-        chosen[file] += [
-            f"--{key}={earlier[v].absolute()}"
-            for key, v in leaves(configs[file])
-            if isinstance(v, str) and v in earlier
-        ]
+        for key, value in leaves(configs[file]):
+            if isinstance(value, str) and value in earlier:
+                chosen[file].append(f"--{key}={earlier[value].absolute()}")
+                reads[file].append(value)
     for option in options:
         parts = OPTION.fullmatch(option)
         if parts is None:
@@ -135,7 +151,7 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
                 raise UserError(f"chain: {option!r} is of no stage{nearest(stage, runs)}")
         for file in of:
             chosen[file].append(keyed)
-    return [Stage(file, configs[file], chosen[file], runs[file.stem]) for file in files]
+    return [Stage(file, configs[file], chosen[file], runs[file.stem], reads[file]) for file in files]
 
 
 def takes(config: dict[str, Any], key: str) -> bool:
@@ -148,7 +164,11 @@ def takes(config: dict[str, Any], key: str) -> bool:
         if "class_path" not in of:
             return False
         module, _, name = of["class_path"].rpartition(".")
-        if rest.partition(".")[0] not in inspect.signature(getattr(importlib.import_module(module), name)).parameters:
+        try:
+            kind = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError):
+            raise UserError(f"there is no class {of['class_path']}") from None
+        if rest.partition(".")[0] not in inspect.signature(kind).parameters:
             return False
         of = of.get("init_args") or {}
     return True
@@ -172,12 +192,15 @@ def finished(folder: Path) -> bool:
     return told.is_file() and read_json(told)["state"] == "finished"
 
 
+def _config(stage: Stage) -> list[str]:
+    """Return what `fit` begins with, or goes on with."""
+    begun = (stage.folder / "last.ckpt").is_file()
+    return ["--run", str(stage.folder)] if begun else ["--config", str(stage.file)]
+
+
 def _run(stage: Stage) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
-    arguments = ["--config", str(stage.file)]
-    if (stage.folder / "last.ckpt").is_file():
-        arguments = ["--run", str(stage.folder)]
-    status = fit_in_child([*arguments, *stage.options], stage.folder)
+    status = fit_in_child([*_config(stage), *stage.options], stage.folder)
     if status:
         if not any(stage.folder.iterdir()):
             stage.folder.rmdir()

@@ -13,6 +13,7 @@ DISTRIBUTED_VARIABLES = (
     "LOCAL_", "NODE_RANK", "RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "PL_GLOBAL_SEED",
     "SLURM_", "PMI_", "PMIX_", "OMPI_", "JSM_",
 )  # fmt: skip
+FIT = (sys.executable, "-m", "lightning_vq", "fit")
 
 
 def fit_in_child(arguments: Sequence[str], folder: Path, **environment: str) -> int:
@@ -23,14 +24,24 @@ def fit_in_child(arguments: Sequence[str], folder: Path, **environment: str) -> 
         folder: of the run.
         environment: beside ours.
     """
-    # Lightning starts ranks by running the command again: what it left in ours is not for theirs.
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(DISTRIBUTED_VARIABLES)}
-    command = [sys.executable, "-m", "lightning_vq", "fit", *arguments]
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
-    child = subprocess.Popen(command, env=ours | {HANDED_DOWN: str(folder)} | environment, start_new_session=True)
+    child = subprocess.Popen(
+        [*FIT, *arguments], env=_environment() | {HANDED_DOWN: str(folder)} | environment, start_new_session=True
+    )
     before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         return child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def refused_by_fit(arguments: Sequence[str]) -> bool:
+    """Return whether `fit` refuses arguments before it reads any data; it says why."""
+    command = [*FIT, *arguments, "--print_config"]
+    return subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, check=False).returncode != 0
+
+
+def _environment() -> dict[str, str]:
+    # Lightning starts ranks by running the command again: what it left in ours is not for theirs.
+    return {k: v for k, v in os.environ.items() if not k.startswith(DISTRIBUTED_VARIABLES)}

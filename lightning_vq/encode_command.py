@@ -9,11 +9,11 @@ import torch
 from lightning_vq.arguments import Parser
 from lightning_vq.data.vectors import read_vectors
 from lightning_vq.errors import UserError, nearest
+from lightning_vq.modules.patterns import quantization_of
 from lightning_vq.modules.semantic_ids import code_lists, codes_of, id_lists
-from lightning_vq.modules.vectors import VectorQuantization
-from lightning_vq.quantizers.dqvae import DQVAE
+from lightning_vq.quantizers import DQVAE, MGQE
 from lightning_vq.quantizers.neighbours import Patterns
-from lightning_vq.runs import checked_run, write_parquet
+from lightning_vq.runs import write_parquet
 from lightning_vq.vocabulary import read_vocabulary
 
 
@@ -37,12 +37,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--links", type=int, default=0, metavar="K", help="also the K nearest of the run's entities")
     parser.add_argument("--out", type=Path, required=True, help="file to be written")
     told = parser.parse_args(list(arguments))
-    _, weights = checked_run(told.run, "best.ckpt")
-    module = VectorQuantization.load_from_checkpoint(weights).eval()
+    if told.out.is_dir():
+        raise UserError(f"encode: --out {told.out} is a folder; a file is to be written")
+    module = quantization_of(told.run)
     names = list(module.quantizers)
     vocab = told.vocabulary or (names[0] if len(names) == 1 else "")
     if vocab not in names:
         raise UserError(f"encode: --vocabulary is {vocab!r}{nearest(vocab, names)}")
+    if isinstance(module.quantizers[vocab], MGQE):
+        raise UserError("encode: MGQE codes an entity by how frequent it is, which is not known of new ones")
     if told.links < 0:
         raise UserError(f"encode: --links is {told.links}; it must not be negative")
     ids, vectors = read_vectors(told.file, vocab)

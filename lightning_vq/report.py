@@ -59,9 +59,12 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
         row("training samples/s", lambda m: f"{m['samples_per_second']:,.0f}"),
         row("seconds, all in", lambda m: f"{m['seconds']:.1f}"),
     ]
-    if "random" in ours:
-        told = ", ".join(f"{name} {value:.4f}" for name, value in ours["random"].items() if name != "candidates")
-        rows.append((f"a random scorer, {ours['random']['candidates']:,.0f} candidates", "", told, ""))
+    for protocol, values in ours.get("random", {}).items():
+        for name, value in values.items():
+            if name == "candidates":
+                rows.append((f"candidates, {protocol}", "", f"{value:,.0f}", ""))
+            elif name.startswith("ndcg@"):
+                rows.append((f"a random scorer's {name}/{protocol}", "", f"{value:.4f}", ""))
     for vocab, told in ours.get("semantic_ids", {}).items():
         rows.append((f"semantic ids: {vocab}s that share theirs", "", f"{told['collisions']:.1%}", ""))
         entropy = " ".join(f"{bits:.2f}" for bits in told["entropy"])

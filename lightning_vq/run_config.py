@@ -25,8 +25,11 @@ def to_keep(config: Any) -> Any:
     for section, keys in PATHS.items():
         arguments = kept[section]["init_args"]
         for key in keys:
-            if isinstance(arguments.get(key), str):
-                arguments[key] = str(Path(arguments[key]).expanduser().absolute())
+            value = arguments.get(key)
+            if isinstance(value, str):
+                arguments[key] = str(Path(value).expanduser().absolute())
+            elif isinstance(value, dict):
+                arguments[key] = {name: str(Path(one).expanduser().absolute()) for name, one in value.items()}
     return kept
 
 
@@ -73,6 +76,8 @@ def check_training(trainer: Any, model: Recommender, data: RecommenderData, moni
         raise UserError("trainer.gradient_clip_val is not supported; did you mean 'model.init_args.clip'?")
     if trainer["limit_val_batches"] == 0:
         raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
+    if data.in_time and trainer["limit_val_batches"] not in (None, 1.0):
+        raise UserError("trainer.limit_val_batches: the first batches of TimedData are what all others are ranked by")
     if patience is not None and patience < 1:
         raise UserError(f"patience is {patience}; it must be at least 1, or null for never")
     if data.refit and patience is not None:

@@ -184,10 +184,8 @@ class TimedCases(NamedTuple):
     user: Side  # P
     cases: Tensor  # (P,) int64 place in the data; none for prediction
     positives: Tensor  # (P,) int64 place among the candidates
-    candidates: Tensor  # (C,) int64 items
-    item_states: Tensor  # (P, C) int64 rows of the vectors of items
+    item_states: Tensor  # (P, C) int64 rows of the vectors of items, of each candidate
     alone: Alone  # what is ranked against what, users being 0..P-1 and items the candidates
-    piece: int  # rows whose scores are held at a time
 
 
 Rows = TypeVar("Rows", bound=Pairs | Triples | Samples | ScoredPairs | Lists | TimedPairs | Entities)

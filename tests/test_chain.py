@@ -1,6 +1,7 @@
 """`chain` runs what follows each other, skips what is complete, and goes on where it was stopped."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ def test_what_is_complete_is_skipped(
 
 
 def test_other_settings_are_refused(finished: Path) -> None:
-    with pytest.raises(UserError, match="1_representations was run with other settings than those of now"):
+    with pytest.raises(UserError, match="1_representations was made with other settings than those of now"):
         main([str(CHAIN), "--out", str(finished), *SMALL, "--seed_everything=3"])
 
 
@@ -73,6 +74,13 @@ def test_what_fails_is_told_and_gone_on_with(finished: Path, tmp_path: Path, cap
     assert "2_patterns: complete" in capfd.readouterr().out
 
 
+def test_what_no_stage_takes_is_told_before_the_first_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="stage 3_recommender cannot run; see above"):
+        main([str(CHAIN), "--out", str(tmp_path), *SMALL, "--3.model.init_args.lnks=3"])
+    assert "lnks" in capfd.readouterr().err
+    assert not (tmp_path / "1_representations").exists()
+
+
 def test_options_go_where_they_are_taken() -> None:
     stages = stages_of(
         CHAIN, ["--data.init_args.recent=7", "--model.init_args.lr=0.1", "--2.monitor=val/x"], Path("out")
@@ -85,6 +93,34 @@ def test_options_go_where_they_are_taken() -> None:
     assert "--monitor=val/x" in of["2_patterns"]
     assert of["2_patterns"][0] == f"--data.init_args.vectors={Path('out/1_representations').absolute()}"
     assert takes(yaml.safe_load((CHAIN / "3_recommender.yaml").read_text()), "model.init_args.backbone.init_args.links")
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A whole chain in a folder of its own."""
+    shutil.copytree(finished, tmp_path / "copy")
+    recorded = tmp_path / "copy" / "chain.json"
+    recorded.write_text(recorded.read_text().replace(str(finished), str(tmp_path / "copy")))
+    return tmp_path / "copy"
+
+
+def test_what_was_made_from_a_run_that_is_gone_is_not_complete(copied: Path) -> None:
+    shutil.rmtree(copied / "1_representations")
+    with pytest.raises(UserError, match="2_patterns was made from a run that is not there any more"):
+        main([str(CHAIN), "--out", str(copied), *SMALL])
+
+
+def test_what_was_made_from_another_run_is_not_complete(copied: Path) -> None:
+    told = copied / "1_representations" / "metrics.json"
+    told.write_text(told.read_text().replace('"seed": 0', '"seed": 5'))
+    with pytest.raises(UserError, match="2_patterns was made from another run than the one that is there now"):
+        main([str(CHAIN), "--out", str(copied), *SMALL])
+
+
+def test_a_killed_stage_does_not_go_on_with_other_settings(copied: Path) -> None:
+    (copied / "3_recommender" / "metrics.json").unlink()
+    with pytest.raises(UserError, match="3_recommender was made with other settings"):
+        main([str(CHAIN), "--out", str(copied), *SMALL, "--3.model.init_args.lr=0.5"])
 
 
 REFUSED = [

@@ -23,13 +23,6 @@ class Batches(NamedTuple):
     holds: Tensor  # (G, N) bool whose items they have
 
 
-class Chances(NamedTuple):
-    """What a random scorer would have."""
-
-    candidates: float  # of a held-out interaction on average, with itself
-    values: dict[str, float]  # "hr@5" of a random scorer
-
-
 def drawn_batches(users: Tensor, items: Tensor, item_count: int, size: int, seed: int) -> Batches:
     """Return the batches of held-out interactions (P,), which do not depend on their order.
 
@@ -48,27 +41,42 @@ def drawn_batches(users: Tensor, items: Tensor, item_count: int, size: int, seed
     return Batches(of, holds)
 
 
-def chances(batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int]) -> Chances:
-    """Return how many candidates there are, and hit rate and NDCG at each k of a scorer that knows nothing.
-
-    Of one positive among c candidates at a random place, hr@k is min(k, c) / c, and ndcg@k the sum of
-    1 / log2(r + 1) over the first min(k, c) places r, divided by c.
+def candidates(batches: Batches | None, users: Tensor, known: KnownPairs) -> Tensor:
+    """Return how many candidates each held-out interaction (P,) has, with itself.
 
     Args:
-        batches: of a part.
+        batches: of a part; None: all items are candidates.
         users: (P,) of its held-out interactions.
         known: what users touched in any part.
-        ks: cut-offs.
     """
+    if batches is None:
+        touched = torch.bincount(known.pairs.keys // known.item_count, minlength=int(users.max()) + 1)
+        return 1 + known.item_count - touched[users]
     counts = torch.empty(len(users), dtype=torch.int64)
     for batch, held in enumerate(batches.holds):
         of, items = (batches.of == batch).nonzero()[:, 0], held.nonzero()[:, 0]
         touched = known.contains(users[of].repeat_interleave(len(items)), items.repeat(len(of)))
         counts[of] = 1 + len(items) - touched.view(len(of), -1).sum(1)
+    return counts
+
+
+def chances(counts: Tensor, ks: Sequence[int]) -> dict[str, float]:
+    """Return hit rate and NDCG at each k of a scorer that knows nothing, means over held-out interactions.
+
+    Of one positive among c candidates at a random place, hr@k is min(k, c) / c, and ndcg@k the sum of
+    1 / log2(r + 1) over the first min(k, c) places r, divided by c.
+
+    Args:
+        counts: (P,) candidates of each (c).
+        ks: cut-offs.
+
+    >>> {name: round(value, 3) for name, value in chances(torch.tensor([2, 4]), [2]).items()}
+    {'hr@2': 0.75, 'ndcg@2': 0.612}
+    """
     gains = torch.cat([torch.zeros(1), (1 / torch.log2(torch.arange(2.0, max(ks) + 2.0))).cumsum(0)]).double()
     values = {}
     for k in ks:
         within = counts.clamp_max(k)
         values[f"hr@{k}"] = float((within / counts).mean())
         values[f"ndcg@{k}"] = float((gains[within] / counts).mean())
-    return Chances(float(counts.double().mean()), values)
+    return values

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ class RecommenderData(LightningDataModule, ABC):
 
     source: str
     refit: bool = False  # trains on dev as well
+    in_time: ClassVar[bool] = False  # an evaluation's first batches are what its others are ranked by
 
     @abstractmethod
     def facts(self) -> Facts:

@@ -111,7 +111,8 @@ class Evaluation:
         if "batch" not in protocols:
             return Alone(known, None, None, self.batch, everyone)
         batches = self.batches(part)
-        return Alone(known, batches.of[cases], batches.holds, self.batch, everyone)
+        mine, of = torch.unique(batches.of[cases], return_inverse=True)
+        return Alone(known, of, batches.holds[mine], self.batch, everyone)
 
     def touched(self, users: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return (row, item) of what users (B,) interacted with in some parts."""

@@ -80,7 +80,8 @@ class ListEvaluation:
         whole = stretches.items[entries(self.starts[batch.cases], lengths)]
         known = torch.arange(len(rows)).repeat_interleave(lengths), whole
         batches = self.batches(part)
-        alone = Alone(known, batches.of[rows], batches.holds, self.batch, True)
+        mine, of = torch.unique(batches.of[rows], return_inverse=True)
+        alone = Alone(known, of, batches.holds[mine], self.batch, True)
         return batch._replace(rows=rows, alone=alone, seen=before(stretches, rows, self.starts))
 
     def candidates(self, part: int) -> Tensor | None:

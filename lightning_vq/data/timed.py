@@ -5,7 +5,7 @@ Shapes: E interactions, P held-out ones, N items, B batch, T others of a sequenc
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from lightning_vq.data.evaluation import Protocol
 from lightning_vq.data.loaders import BlockLoader
 from lightning_vq.data.samplers import PairSampler
 from lightning_vq.data.splits import DEV, TEST, TRAIN, Split
-from lightning_vq.data.timed_evaluation import CaseLoader, TimedEvaluation
+from lightning_vq.data.timed_evaluation import CaseLoader, HeldOut, NextItems
 from lightning_vq.data.timeline import Timeline
 from lightning_vq.errors import UserError
 from lightning_vq.sources.features import features_of
@@ -31,8 +31,8 @@ class TimedData(CollaborativeData):
     """Implicit feedback in time, for models of two towers.
 
     A user goes in as the last items that she had met before the interaction, an item as its last users. What is
-    trained on is what training interactions show; a held-out interaction is predicted from all that happened before
-    it, whatever part that is in, and never from what came later. Its candidates are as they were at that moment.
+    trained on is what training interactions show; a held-out interaction is predicted from all that happened before it
+    in its part and the parts before, and never from what came later. Its candidates are as they were at that moment.
 
     Args:
         source, root, columns, min_rating, duplicates, min_user, min_item: see CollaborativeData; there must be times.
@@ -52,6 +52,8 @@ class TimedData(CollaborativeData):
         seed: of training order and negatives; None takes that of seed_everything.
         planted: what the planted world looks like.
     """
+
+    in_time: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -96,8 +98,8 @@ class TimedData(CollaborativeData):
                     )
         self.recent, self.user_file, self.item_file = recent, user_file, item_file
         self.user_features, self.item_features = user_features, item_features
-        self.trained: dict[str, Timeline] = {}  # what training interactions show, of users and of items
-        self.whole: dict[str, Timeline] = {}  # what all interactions show
+        # By part, what interactions of it and of the parts before it show, of users and of items.
+        self.timelines: dict[int, dict[str, Timeline]] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -115,11 +117,14 @@ class TimedData(CollaborativeData):
         time = np.empty(len(raw.users), dtype=np.int64)
         time[np.argsort(raw.order, kind="stable")] = np.arange(len(raw.users))
         self.moments = {part: torch.from_numpy(time[rows]) for part, rows in self.rows.items()}
-        for kept, parts in ((self.trained, (TRAIN,)), (self.whole, (TRAIN, DEV, TEST))):
+        for last in (TRAIN, DEV, TEST):
+            parts = range(last + 1)
             users, items = (torch.cat([self.parts[part][i] for part in parts]) for i in (0, 1))
             moments = torch.cat([self.moments[part] for part in parts])
-            kept["user"] = Timeline(users, items, moments, self.user_count, len(time))
-            kept["item"] = Timeline(items, users, moments, self.item_count, len(time))
+            self.timelines[last] = {
+                "user": Timeline(users, items, moments, self.user_count, len(time)),
+                "item": Timeline(items, users, moments, self.item_count, len(time)),
+            }
         asked = {"user": (self.user_file, self.user_features), "item": (self.item_file, self.item_features)}
         self.features = {
             vocab: feature_rows(features_of(raw, vocab, *of, self._folder())) for vocab, of in asked.items()
@@ -151,24 +156,24 @@ class TimedData(CollaborativeData):
 
     def _filled(self, rows: TimedPairs) -> TimedPairs:
         """Return pairs with what their users and items had met."""
-        user, item = self.trained["user"], self.trained["item"]
+        user, item = self.timelines[TRAIN]["user"], self.timelines[TRAIN]["item"]
         of_users = user.before(rows.users, rows.moments)
         of_items = item.before(rows.items, rows.moments[:, None])  # the negative at the same moment
         recent = user.recent(of_users, self.recent), item.recent(of_items, self.recent)
         return TimedPairs(rows.users, rows.items, rows.moments, of_users, of_items, *recent)
 
     def val_dataloader(self) -> CaseLoader:  # type: ignore[override]
-        return CaseLoader(self.cases(DEV, self.val_protocols), *self.rank())
+        return CaseLoader(self._held_out(DEV, self.val_protocols), *self.rank())
 
     def test_dataloader(self) -> CaseLoader:  # type: ignore[override]
-        return CaseLoader(self.cases(TEST, self.eval_protocols), *self.rank())
+        return CaseLoader(self._held_out(TEST, self.eval_protocols), *self.rank())
 
     def predict_dataloader(self) -> CaseLoader:  # type: ignore[override]
-        return CaseLoader(self.cases(None, ()), *self.rank())
+        """Return every user, after train and dev, so that lists can be held against test."""
+        return CaseLoader(NextItems(self.evaluation, self.timelines[DEV], self.recent), *self.rank())
 
-    def cases(self, part: int | None, protocols: Sequence[Protocol]) -> TimedEvaluation:
-        """Return what is asked of a model of two towers: a part's held-out interactions, or every user's next item."""
-        return TimedEvaluation(self.evaluation, self.whole, self.moments, part, protocols, self.recent)
+    def _held_out(self, part: int, protocols: Sequence[Protocol]) -> HeldOut:
+        return HeldOut(self.evaluation, self.timelines[part], self.moments, part, protocols, self.recent)
 
 
 class _TimedSampler:

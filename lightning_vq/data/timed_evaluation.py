@@ -5,6 +5,7 @@ interaction. All states of all items are few beside all pairs: a model makes the
 interaction reads the rows it needs. Shapes: P held-out interactions, C candidates, N items, U users.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,22 +14,53 @@ from torch import Tensor
 from lightning_vq.data.evaluation import Evaluation, Protocol
 from lightning_vq.data.splits import DEV, TRAIN
 from lightning_vq.data.timeline import Timeline
+from lightning_vq.errors import UserError
 from lightning_vq.types import Alone, Side, TimedCases
 
 CHUNK = 1 << 14  # states that travel together
 WIDTH = 64  # of vectors, for the memory of those of candidates
 
 
-class TimedEvaluation:
+class TimedEvaluation(ABC):
     """Makes the batches of an evaluation.
 
     Args:
         evaluation: batches of held-out interactions, and what users touched.
-        timelines: of users and of items, what all interactions show.
-        moments: by part, when each of its interactions happened.
-        part: whose held-out interactions are ranked; None: every user's next item is to be predicted.
-        protocols: "batch", "alone".
+        timelines: of users and of items.
         recent: others of a sequence.
+        states: of items, whose vectors are needed.
+        pieces: what is ranked together: of which batch, and cases or users (P,) that fit into memory.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        timelines: dict[str, Timeline],
+        recent: int,
+        states: Tensor,
+        pieces: list[tuple[int, Tensor]],
+    ) -> None:
+        self.evaluation, self.timelines, self.recent = evaluation, timelines, recent
+        self.states, self.pieces = states.split(CHUNK), pieces
+
+    def side(self, vocab: str, states: Tensor) -> Side:
+        """Return entities as they were in states (M,)."""
+        timeline = self.timelines[vocab]
+        return Side(timeline.owners(states), states, timeline.recent(states, self.recent))
+
+    @abstractmethod
+    def batch(self, number: int, rows: Tensor) -> TimedCases:
+        """Return some cases, or users, (P,) of a batch."""
+
+
+class HeldOut(TimedEvaluation):
+    """The held-out interactions of a part, each as of its moment.
+
+    Args:
+        evaluation, timelines, recent: see TimedEvaluation.
+        moments: by part, when each of its interactions happened.
+        part: of them.
+        protocols: "batch", "alone".
     """
 
     def __init__(
@@ -36,67 +68,71 @@ class TimedEvaluation:
         evaluation: Evaluation,
         timelines: dict[str, Timeline],
         moments: dict[int, Tensor],
-        part: int | None,
+        part: int,
         protocols: Sequence[Protocol],
         recent: int,
     ) -> None:
-        self.evaluation, self.timelines, self.moments = evaluation, timelines, moments
-        self.part, self.protocols, self.recent = part, protocols, recent
-        every = torch.arange(timelines["item"].states) if part is not None else timelines["item"].now
-        self.states = every.split(CHUNK)
-        if part is None:
-            self.groups = torch.arange(evaluation.users).split(max(1, self._rows(evaluation.items)))
-        else:
-            of = evaluation.batches(part).of
-            self.groups = torch.argsort(of, stable=True).split(torch.bincount(of).tolist())
+        self.moments, self.part, self.protocols = moments, part, protocols
+        batches, pieces = evaluation.batches(part), list[tuple[int, Tensor]]()
+        groups = torch.argsort(batches.of, stable=True).split(torch.bincount(batches.of).tolist())
+        for number, cases in enumerate(groups):
+            candidates = evaluation.items if "alone" in protocols else int(batches.holds[number].sum())
+            pieces += [(number, some) for some in cases.split(_rows(evaluation, candidates))]
+        every = torch.arange(timelines["item"].states)
+        super().__init__(evaluation, timelines, recent, every, pieces)
 
-    def side(self, vocab: str, states: Tensor) -> Side:
-        """Return entities as they were in states (M,)."""
-        timeline = self.timelines[vocab]
-        return Side(timeline.owners(states), states, timeline.recent(states, self.recent))
-
-    def batch(self, number: int) -> TimedCases:
-        """Return a batch of held-out interactions, or of users."""
-        return self._next(self.groups[number]) if self.part is None else self._held_out(number, self.part)
-
-    def _held_out(self, number: int, part: int) -> TimedCases:
-        cases = self.groups[number]
-        users, items = (of[cases] for of in self.evaluation.parts[part])
-        moments, held = self.moments[part][cases], self.evaluation.batches(part).holds[number]
+    def batch(self, number: int, rows: Tensor) -> TimedCases:
+        users, items = (of[rows] for of in self.evaluation.parts[self.part])
+        moments, held = self.moments[self.part][rows], self.evaluation.batches(self.part).holds[number]
         everyone = "alone" in self.protocols
         candidates = torch.arange(len(held)) if everyone else held.nonzero()[:, 0]
         row, known = self.evaluation.touched(users, tuple(self.evaluation.parts))
         if not everyone:
             inside = held[known]
             row, known = row[inside], torch.searchsorted(candidates, known[inside])
-        of = torch.zeros_like(cases) if "batch" in self.protocols else None
-        alone = Alone((row, known), of, None if of is None else held[candidates][None], self.evaluation.batch, everyone)
+        of = torch.zeros_like(rows) if "batch" in self.protocols else None
+        among = None if of is None else held[candidates][None]
         return TimedCases(
             self.side("user", self.timelines["user"].before(users, moments)),
-            cases,
+            rows,
             torch.searchsorted(candidates, items),
-            candidates,
             self.timelines["item"].before(candidates[None], moments[:, None]),
-            alone,
-            self._rows(len(candidates)),
+            Alone((row, known), of, among, self.evaluation.batch, everyone),
         )
 
-    def _next(self, users: Tensor) -> TimedCases:
-        every, nothing = torch.arange(self.evaluation.items), users[:0]
-        alone = Alone(self.evaluation.touched(users, (TRAIN, DEV)), None, None, self.evaluation.batch, True)
-        side = self.side("user", self.timelines["user"].now[users])
-        return TimedCases(side, nothing, nothing, every, every.expand(len(users), -1), alone, len(users))
 
-    def _rows(self, candidates: int) -> int:
-        """Return how many rows' candidates fit into memory."""
-        return max(1, (self.evaluation.memory_mib << 20) // (4 * WIDTH * candidates))
+class NextItems(TimedEvaluation):
+    """Every user's next item, once all that the timelines show has happened."""
+
+    def __init__(self, evaluation: Evaluation, timelines: dict[str, Timeline], recent: int) -> None:
+        pieces = [(0, users) for users in torch.arange(evaluation.users).split(_rows(evaluation, evaluation.items))]
+        super().__init__(evaluation, timelines, recent, timelines["item"].now, pieces)
+
+    def batch(self, number: int, rows: Tensor) -> TimedCases:
+        nothing, every = rows[:0], torch.arange(self.evaluation.items)
+        alone = Alone(self.evaluation.touched(rows, (TRAIN, DEV)), None, None, self.evaluation.batch, True)
+        side = self.side("user", self.timelines["user"].now[rows])
+        return TimedCases(side, nothing, nothing, every.expand(len(rows), -1), alone)
+
+
+def _rows(evaluation: Evaluation, candidates: int) -> int:
+    """Return how many rows' candidates fit into memory."""
+    return max(1, (evaluation.memory_mib << 20) // (4 * WIDTH * candidates))
 
 
 class CaseLoader:
-    """The states of all items, chunk by chunk, on every rank; then a share of the batches."""
+    """The states of all items, chunk by chunk, on every rank; then this rank's share of every batch.
+
+    Raises:
+        UserError: there is not a case for every rank.
+    """
 
     def __init__(self, of: TimedEvaluation, rank: int, world: int) -> None:
-        self.of, self.mine = of, torch.arange(len(of.groups)).tensor_split(world)[rank].tolist()
+        # Shares of batches and not whole ones: a rank without any would be waited for in vain.
+        shares = [(number, rows[rank::world]) for number, rows in of.pieces]
+        self.of, self.mine = of, [(number, rows) for number, rows in shares if len(rows)]
+        if not self.mine:
+            raise UserError(f"there are fewer held-out interactions in a batch than ranks ({world})")
 
     def __len__(self) -> int:
         return len(self.of.states) + len(self.mine)
@@ -104,5 +140,5 @@ class CaseLoader:
     def __iter__(self) -> Iterator[Side | TimedCases]:
         for states in self.of.states:
             yield self.of.side("item", states)
-        for number in self.mine:
-            yield self.of.batch(number)
+        for number, rows in self.mine:
+            yield self.of.batch(number, rows)

@@ -69,6 +69,9 @@ class VectorData(RecommenderData):
             raise UserError(
                 f"{self.source}: vectors must be of one width, but are of {widths}; quantize them in two runs"
             )
+        for vocab, (_, vectors) in read.items():
+            if bool((vectors == vectors[0]).all()):
+                raise UserError(f"{self.files()[vocab]}: all vectors are the same: there is nothing to be coded")
         self.ids = {vocab: ids for vocab, (ids, _) in read.items()}
         self.tables = {vocab: vectors for vocab, (_, vectors) in read.items()}
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lightning_vq.arguments import Parser
 from lightning_vq.backbones.lists import ListBackbone
+from lightning_vq.backbones.towers import TwoTowers
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import Line, Sizes, sizes
 from lightning_vq.export.tables import order_of
@@ -51,6 +52,11 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{options.out} is there already: choose another --out, or remove it")
     _, weights = checked_run(options.run, "best.ckpt")
     module = Recommender.load_from_checkpoint(checked_checkpoint(weights))
+    if isinstance(module.backbone, TwoTowers):
+        raise UserError(
+            "what two towers make of a user or an item changes with whom it meets, which no artifact follows; their "
+            f"vectors after training: {options.run / 'representations'}"
+        )
     ids = {v: read_vocabulary(options.run, v).ids for v in module.vocabularies() if has_vocabulary(options.run, v)}
     if not ids:
         raise UserError(f"{options.run} is not a whole run folder: it has no vocab/")

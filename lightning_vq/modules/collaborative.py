@@ -37,6 +37,7 @@ from lightning_vq.modules.ranking import (
     random_scorer,
     ranks_alone,
     refuse_nan,
+    reported,
 )
 from lightning_vq.types import EvalBatch, Output, Pairs, Triples
 
@@ -216,10 +217,8 @@ class CollaborativeFiltering(Recommender):
 
     def more(self, data: RecommenderData) -> dict[str, Any]:
         assert isinstance(data, CollaborativeData)
-        if "batch" not in data.eval_protocols:
-            return {}
-        users, _ = data.parts[TEST]
-        return random_scorer(data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
+        (users, _), asked = data.parts[TEST], data.protocol_names(data.eval_protocols)
+        return random_scorer(asked, data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Return a row per user and place: user, place (1 is best), item, score."""
@@ -238,8 +237,9 @@ class CollaborativeFiltering(Recommender):
     def finish(self, stage: str) -> None:
         self.results = {protocol: metric.whole() for protocol, metric in self.ranks.items()}
         for protocol in self.results:
-            values = self.user_values(protocol)
-            self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})
+            values, users = self.user_values(protocol), self.results[protocol][1]
+            told = {name: reported(protocol, users, value) for name, value in values.items()}
+            self.log_dict({f"{stage}/{name}/{protocol}": value for name, value in told.items()})
         if self.recommended is not None and "full" in self.results:
             assert self.facts is not None
             counts = self.facts.counts["item"].to(self.device)

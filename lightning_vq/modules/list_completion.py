@@ -23,7 +23,7 @@ from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.modules.decoding import choices, given, next_hidden, whole_scores
-from lightning_vq.modules.ranking import metrics_of_users, random_scorer, ranks_alone
+from lightning_vq.modules.ranking import metrics_of_users, random_scorer, ranks_alone, reported
 from lightning_vq.types import Block, Lists, Output
 
 LIST, FULL = "list", "full"  # protocols
@@ -190,8 +190,9 @@ class ListCompletion(Recommender):
             return
         self.results = {protocol: metric.whole() for protocol, metric in self.ranks.items()}
         for protocol in self.results:
-            values = self.values(protocol)
-            self.log_dict({f"{stage}/{name}/{protocol}": value.mean() for name, value in values.items()})
+            values, lists = self.values(protocol), self.results[protocol][1]
+            told = {name: reported(protocol, lists, value) for name, value in values.items()}
+            self.log_dict({f"{stage}/{name}/{protocol}": value for name, value in told.items()})
 
     def values(self, protocol: str) -> dict[str, Tensor]:
         """Return "ndcg@5" and so on of each list (B,) of the last stage, in the order of the data."""
@@ -230,7 +231,8 @@ class ListCompletion(Recommender):
             return {}
         assert data.evaluation.known is not None
         lists, _ = data.evaluation.pairs(TEST)
-        return random_scorer(data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
+        asked = [f"batch{data.eval_batch}", "alone"]
+        return random_scorer(asked, data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
         """Return cases (B,) and items (B, C), -1 after the last."""

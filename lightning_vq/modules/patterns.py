@@ -6,7 +6,7 @@ Shapes: N entities, S states, M of either kind, L codes, K neighbours, K' more o
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from lightning_vq.backbones.towers import VOCABS
 from lightning_vq.data.timed import TimedData
 from lightning_vq.data.timed_evaluation import CHUNK
 from lightning_vq.data.timeline import Timeline
+from lightning_vq.data.vectors import FOLDER, read_vectors
 from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.vectors import VectorQuantization
@@ -45,11 +46,24 @@ def quantization_of(run: Path) -> VectorQuantization:
         UserError: the folder is not of such a run.
     """
     _, weights = checked_run(run, "best.ckpt")
-    return VectorQuantization.load_from_checkpoint(weights)
+    try:
+        return VectorQuantization.load_from_checkpoint(weights).eval()
+    except UserError as error:
+        raise UserError(f"{run} is no run of VectorQuantization, which codes vectors: {error}") from None
+
+
+class States(NamedTuple):
+    """What is known of the states of users, or of items."""
+
+    codes: Tensor  # (S, L) int32 numbered through all positions
+    near: Tensor  # (P, K + 1) int32 neighbours of each semantic id that occurs
+    of: Tensor  # (S,) int32 row of `near`
+    latent_near: Tensor | None  # (P', K' + 1) int32 of each latent pattern that occurs; None: not asked for
+    latent_of: Tensor | None  # (S, L) int32 row of `latent_near`
 
 
 class Augmentation:
-    """What is known of every state of users and items.
+    """What is known of every state of users and items; found when it is first asked for.
 
     Args:
         run: folder of a VectorQuantization's run, of users and items.
@@ -63,65 +77,64 @@ class Augmentation:
     """
 
     def __init__(self, run: Path, data: TimedData, links: int, latent_links: int, static_codes: bool) -> None:
-        self.links, self.latent_links = links, latent_links
-        module, facts = quantization_of(run), data.facts()
-        assert module.facts is not None
+        self.data, self.links, self.latent_links = data, links, latent_links
+        self.module, facts = quantization_of(run), data.facts()
+        assert self.module.facts is not None
         for vocab in VOCABS:
-            if module.facts.ids[vocab] != facts.ids[vocab]:
+            if self.module.facts.ids[vocab] != facts.ids[vocab]:
                 raise UserError(f"{run} codes other {vocab}s than those of the data: run the stages on the same data")
-        model = None if static_codes else _model_of(run)
-        self._codes: dict[tuple[str, bool], Tensor] = {}
-        self._of: dict[tuple[str, bool], Tensor] = {}  # row of the neighbours of each state (S,)
-        self._latent_of: dict[tuple[str, bool], Tensor] = {}  # and of its latent patterns (S, L)
-        self._near: dict[str, Tensor] = {}
-        self._latent_near: dict[str, Tensor] = {}
-        for vocab in VOCABS:
-            quantizer = module.quantizers[vocab]
+            quantizer = self.module.quantizers[vocab]
             if not isinstance(quantizer, DQVAE):
                 raise UserError(f"{run} codes {vocab}s by {type(quantizer).__name__}: patterns are of a DQVAE")
-            with torch.no_grad():
-                self._of_vocabulary(vocab, quantizer, module.tables[vocab], model, data)
+        self.model = None if static_codes else _model_of(run, self.module)
+        self._states: dict[tuple[str, int], States] = {}
 
-    def codes(self, vocab: str, side: Side, trained: bool) -> Tensor:
-        """Return the codes (M, L) of states, numbered through all positions."""
-        return self._codes[vocab, trained].to(side.states.device)[side.states].long()
+    def codes(self, vocab: str, side: Side, part: int) -> Tensor:
+        """Return the codes (M, L) of states, numbered through all positions.
 
-    def linked(self, vocab: str, side: Side, trained: bool) -> Tensor:
+        Args:
+            vocab: whose states.
+            side: of them.
+            part: up to which interactions show the states.
+        """
+        return self._known(vocab, part).codes[side.states.cpu()].long().to(side.states.device)
+
+    def linked(self, vocab: str, side: Side, part: int) -> Tensor:
         """Return the neighbours (M, Q) of states, -1 for none: K, and those of latent patterns, each once."""
-        states = side.states.cpu()
-        owners = side.ids.cpu()
-        near = without(self._near[vocab][self._of[vocab, trained][states].long()].long(), owners, self.links)
-        if self.latent_links:
-            rows = self._latent_near[vocab][self._latent_of[vocab, trained][states].long()].long()  # (M, L, K' + 1)
+        known, states, owners = self._known(vocab, part), side.states.cpu(), side.ids.cpu()
+        near = without(known.near[known.of[states].long()].long(), owners, self.links)
+        if known.latent_near is not None and known.latent_of is not None:
+            rows = known.latent_near[known.latent_of[states].long()].long()  # (M, L, K' + 1)
             each = owners.repeat_interleave(rows.shape[1])
             more = without(rows.flatten(0, 1), each, self.latent_links).view(len(near), -1)
             near = union(torch.cat([near, more], dim=1))
         return near.to(side.states.device)
 
-    def _of_vocabulary(
-        self, vocab: str, quantizer: DQVAE, vectors: Tensor, model: Recommender | None, data: TimedData
-    ) -> None:
+    @torch.no_grad()
+    def _known(self, vocab: str, part: int) -> States:
+        if (vocab, part) in self._states:
+            return self._states[vocab, part]
+        quantizer, vectors = self.module.quantizers[vocab], self.module.tables[vocab]
+        assert isinstance(quantizer, DQVAE)
+        sizes, timeline = quantizer.codebook_sizes, self.data.timelines[part][vocab]
         stored = quantizer.encode(vectors, torch.arange(len(vectors)))
-        latent = quantizer.latent(vectors)
-        offsets = torch.tensor([0, *quantizer.codebook_sizes[:-1]]).cumsum(0)
-        codes, latents = {}, {}
-        for trained, timeline in ((True, data.trained[vocab]), (False, data.whole[vocab])):
-            if model is None:
-                owners = timeline.owners(torch.arange(timeline.states))
-                codes[trained], latents[trained] = stored[owners], latent[owners]
-            else:
-                codes[trained], latents[trained] = _coded(vocab, quantizer, timeline, model, data.recent)
-            self._codes[vocab, trained] = (codes[trained] + offsets).int()
-        known, every = Patterns(stored, quantizer.distances()), torch.cat([codes[True], codes[False]])
-        self._near[vocab], of = _searched(known, every, quantizer.codebook_sizes, self.links)
-        split = [len(codes[True]), len(codes[False])]
-        self._of[vocab, True], self._of[vocab, False] = of.split(split)
+        if self.model is None:
+            owners = timeline.owners(torch.arange(timeline.states))
+            codes, latent = stored[owners], quantizer.latent(vectors, stored)[owners]
+        else:
+            codes, latent = _coded(vocab, quantizer, timeline, self.model, self.data.recent)
+        patterns = Patterns(stored, quantizer.distances())
+        near, of = _searched(patterns, codes, sizes, self.links)
+        latent_near, latent_of = None, None
         if self.latent_links:
-            swapped = latent_patterns(every, torch.cat([latents[True], latents[False]]))
-            rows = (known, swapped.flatten(0, 1), quantizer.codebook_sizes, self.latent_links)
-            self._latent_near[vocab], of = _searched(*rows)
-            of = of.view(swapped.shape[:2])
-            self._latent_of[vocab, True], self._latent_of[vocab, False] = of.split(split)
+            # Position by position: that many ids at once would take as often the memory of all codes.
+            swapped = [_searched(patterns, one, sizes, self.latent_links) for one in latent_patterns(codes, latent)]
+            ends = torch.tensor([0, *(len(rows) for rows, _ in swapped)]).cumsum(0)
+            latent_near = torch.cat([rows for rows, _ in swapped])
+            latent_of = torch.stack([place + start for (_, place), start in zip(swapped, ends)], 1).int()
+        offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        self._states[vocab, part] = States((codes + offsets).int(), near, of, latent_near, latent_of)
+        return self._states[vocab, part]
 
 
 def _searched(known: Patterns, codes: Tensor, sizes: list[int], k: int) -> tuple[Tensor, Tensor]:
@@ -140,16 +153,21 @@ def _coded(vocab: str, quantizer: DQVAE, timeline: Timeline, model: Recommender,
     for states in torch.arange(timeline.states).split(CHUNK):
         side = Side(timeline.owners(states), states, timeline.recent(states, recent))
         vectors = backbone.vectors(look, vocab, side)  # type: ignore[arg-type]
-        found.append((quantizer.encode(vectors, side.ids).short(), quantizer.latent(vectors).short()))
-    codes, latent = (torch.cat(parts).long() for parts in zip(*found))
-    return codes, latent
+        codes = quantizer.encode(vectors, side.ids)
+        found.append((codes.short(), quantizer.latent(vectors, codes).short()))
+    whole, latent = (torch.cat(parts).long() for parts in zip(*found))
+    return whole, latent
 
 
-def _model_of(run: Path) -> Recommender:
+def _model_of(run: Path, coded: VectorQuantization) -> Recommender:
     """Return the model whose vectors a run has coded.
 
+    Args:
+        run: that coded them.
+        coded: its model.
+
     Raises:
-        UserError: it coded vectors of files, or of a model that reads ids.
+        UserError: it coded vectors of files, or of a model that reads ids, or of one that has been trained anew since.
     """
     vectors: Any = read_yaml(run / "config.yaml")["data"]["init_args"]["vectors"]
     if not isinstance(vectors, str):
@@ -161,4 +179,8 @@ def _model_of(run: Path) -> Recommender:
             f"{vectors} is of {type(model.backbone).__name__}, which represents entities and not their moments: "
             "set model.init_args.static_codes=true"
         )
+    for vocab in VOCABS:
+        _, now = read_vectors(Path(vectors) / FOLDER / f"{vocab}.parquet", vocab)
+        if not torch.equal(now, coded.tables[vocab]):
+            raise UserError(f"{vectors} has been run anew since {run} coded its vectors: run that one anew, too")
     return model.eval()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_vq import losses
-from lightning_vq.data.alone import Batches, chances
+from lightning_vq.data.alone import Batches, candidates, chances
 from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.errors import UserError
 from lightning_vq.metrics import MetricName, rank_alone, user_metrics
@@ -67,20 +67,25 @@ def ranks_alone(alone: Alone, scores: Tensor, owners: Tensor, items: Tensor, pie
     return {protocol: torch.cat(ranks) for protocol, ranks in found.items()}
 
 
-def random_scorer(batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int]) -> dict[str, Any]:
-    """Return what metrics.json tells of a scorer that knows nothing, in batches of held-out interactions."""
-    told = chances(batches, users, known, ks)
-    return {"random": {"candidates": told.candidates, **told.values}}
+def random_scorer(
+    protocols: Sequence[str], batches: Batches, users: Tensor, known: KnownPairs, ks: Sequence[int]
+) -> dict[str, Any]:
+    """Return what metrics.json tells of a scorer that knows nothing, by protocol: "alone", "batch1024"."""
+    counts = {
+        protocol: candidates(None if protocol == "alone" else batches, users, known)
+        for protocol in protocols
+        if protocol == "alone" or protocol.startswith("batch")
+    }
+    told = {protocol: {"candidates": float(of.double().mean()), **chances(of, ks)} for protocol, of in counts.items()}
+    return {"random": told} if told else {}
 
 
 def metrics_of_users(
     names: Sequence[MetricName], ks: Sequence[int], protocol: str, users: Tensor, ranks: Tensor
 ) -> dict[str, Tensor]:
-    """Return "ndcg@10" and so on of each user (U,), users rising; their mean is what the protocol reports.
+    """Return "ndcg@10" and so on of each user (U,), users rising.
 
-    "full" makes one list of what a user holds out; of other protocols a user's value is the mean over it. Of "alone"
-    and "batch1024" the mean over all held-out interactions is reported, so that a user counts by how many are hers: her
-    mean, times her number of them, divided by the mean number.
+    "full" makes one list of what a user holds out; of other protocols a user's value is the mean over it.
 
     Args:
         names: of metrics.
@@ -89,8 +94,13 @@ def metrics_of_users(
         users: (P,) of each held-out interaction.
         ranks: (P,) of it.
     """
-    found = user_metrics(names, ks, users, ranks, one_list=protocol == "full")
+    return user_metrics(names, ks, users, ranks, one_list=protocol == "full")
+
+
+def reported(protocol: str, users: Tensor, values: Tensor) -> Tensor:
+    """Return what a protocol reports of its users' values (U,): their mean, or, of "alone" and "batch1024", that over
+    all held-out interactions (P,), of which some users have more."""
     if protocol != "alone" and not protocol.startswith("batch"):
-        return found
+        return values.mean()
     _, held = torch.unique(users, return_counts=True)
-    return {name: value * (held / held.float().mean()) for name, value in found.items()}
+    return (values * held).sum() / held.sum()

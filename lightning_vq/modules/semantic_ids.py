@@ -62,10 +62,9 @@ def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, li
             "distances": _ragged(rows, pa.array(far[rows >= 0].numpy())),
         }
         if latent_links:
-            swapped = latent_patterns(codes, quantizer.latent(vectors)).flatten(0, 1)
-            more = known.nearest(swapped, latent_links + 1).rows
-            of = every.repeat_interleave(codes.shape[1])
-            columns["latent"] = id_lists(ids, without(more, of, latent_links).view(len(ids), -1))
+            swapped = latent_patterns(codes, quantizer.latent(vectors, codes))
+            more = [without(known.nearest(one, latent_links + 1).rows, every, latent_links) for one in swapped]
+            columns["latent"] = id_lists(ids, torch.cat(more, 1))
     write_parquet(folder / "links" / f"{vocab}.parquet", columns)
 
 

@@ -14,6 +14,7 @@ from lightning_vq import losses
 from lightning_vq.backbones.base import Backbone
 from lightning_vq.backbones.towers import VOCABS, TwoTowers, Vocab
 from lightning_vq.data.base import RecommenderData
+from lightning_vq.data.splits import DEV, TEST, TRAIN
 from lightning_vq.data.timed import TimedData
 from lightning_vq.data.timed_evaluation import CHUNK
 from lightning_vq.data.vectors import FOLDER
@@ -69,6 +70,7 @@ class TimedFiltering(CollaborativeFiltering):
         self.patterns, self.links, self.latent_links, self.static_codes = patterns, links, latent_links, static_codes
         self.loss = loss  # type: ignore[assignment]
         self.augmentation: Augmentation | None = None
+        self.part = DEV  # of the stage under way
         self.item_vectors: list[Tensor] = []  # of the stage under way, all states of items (S, D) in parts
 
     # -- building ----------------------------------------------------------------------------------------------------
@@ -102,18 +104,18 @@ class TimedFiltering(CollaborativeFiltering):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def side(self, vocab: Vocab, side: Side, trained: bool) -> Side:
+    def side(self, vocab: Vocab, side: Side, part: int) -> Side:
         """Return users or items with what the backbone asks for beside whom they had met.
 
         Args:
             vocab: which of them.
             side: of its states.
-            trained: states are those of training interactions alone.
+            part: up to which interactions show its states.
         """
         if self.augmentation is None:
             return side
-        codes = self.augmentation.codes(vocab, side, trained) if vocab in self.wanted()["semantic_ids"] else None
-        linked = self.augmentation.linked(vocab, side, trained) if vocab in self.wanted()["links"] else None
+        codes = self.augmentation.codes(vocab, side, part) if vocab in self.wanted()["semantic_ids"] else None
+        linked = self.augmentation.linked(vocab, side, part) if vocab in self.wanted()["links"] else None
         return side._replace(codes=codes, linked=linked)
 
     def scored(self, batch: TimedPairs) -> Encounter:  # type: ignore[override]
@@ -124,7 +126,7 @@ class TimedFiltering(CollaborativeFiltering):
         assert batch.item_recent is not None
         user = Side(batch.users, batch.user_states, batch.user_recent)
         item = Side(batch.items.flatten(), batch.item_states.flatten(), batch.item_recent.flatten(0, 1))
-        return Encounter(self.side("user", user, True), self.side("item", item, True))
+        return Encounter(self.side("user", user, TRAIN), self.side("item", item, TRAIN))
 
     def task_loss(self, output: Output, batch: TimedPairs) -> Tensor:  # type: ignore[override]
         """Return the loss of a mini-batch."""
@@ -136,36 +138,28 @@ class TimedFiltering(CollaborativeFiltering):
     def begin(self, stage: str) -> None:
         super().begin(stage)
         self.recommended = None
-        self.item_vectors = []
+        self.item_vectors, self.part = [], TEST if stage == "test" else DEV
 
     def evaluate(self, batch: Side | TimedCases) -> None:  # type: ignore[override]
         if isinstance(batch, Side):
             self.item_vectors.append(self._vectors("item", batch))
             return
-        users = self._vectors("user", batch.user)
-        items = self._items()
-        for rows in torch.arange(len(users), device=users.device).split(batch.piece):
-            scores = self._scores(users[rows], items, batch.item_states[rows])
-            alone, (row, known) = batch.alone, batch.alone.known
-            mine = (row >= rows[0]) & (row <= rows[-1])
-            alone = alone._replace(
-                known=(row[mine] - rows[0], known[mine]), of=None if alone.of is None else alone.of[rows]
-            )
-            found = ranks_alone(alone, scores, rows - rows[0], batch.positives[rows], len(rows))
-            for protocol, ranks in found.items():
-                metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
-                metric.update(batch.cases[rows], batch.user.ids[rows], ranks)
+        scores = self._scores(self._vectors("user", batch.user), self._items(), batch.item_states)
+        rows = torch.arange(len(scores), device=scores.device)
+        for protocol, ranks in ranks_alone(batch.alone, scores, rows, batch.positives, len(rows)).items():
+            metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
+            metric.update(batch.cases, batch.user.ids, ranks)
 
     def leave(self, folder: Path, data: RecommenderData) -> None:
         """Write representations/<vocabulary>.parquet: id, and the vector (D) after all training interactions."""
         assert isinstance(data, TimedData)
-        self.look = self.lookup()
+        self.look, self.part = self.lookup(), TRAIN
         vocabularies = data.vocabularies()
         for vocab in VOCABS:
-            timeline = data.trained[vocab]
+            timeline = data.timelines[TRAIN][vocab]
             states = timeline.now.split(CHUNK)
             sides = [Side(timeline.owners(some), some, timeline.recent(some, data.recent)) for some in states]
-            vectors = torch.cat([self._vectors(vocab, side, trained=True) for side in sides]).float()
+            vectors = torch.cat([self._vectors(vocab, side) for side in sides]).float()
             lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.flatten().numpy()), vectors.shape[1])
             write_parquet(folder / FOLDER / f"{vocab}.parquet", {vocab: vocabularies[vocab].ids, "vector": lists})
         self.look = None
@@ -180,9 +174,9 @@ class TimedFiltering(CollaborativeFiltering):
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         return batch.user.ids, best.indices, best.values
 
-    def _vectors(self, vocab: Vocab, side: Side, trained: bool = False) -> Tensor:
+    def _vectors(self, vocab: Vocab, side: Side) -> Tensor:
         assert self.look is not None
-        vectors: Tensor = self.backbone.vectors(self.look, vocab, self.side(vocab, side, trained))  # type: ignore[operator]
+        vectors: Tensor = self.backbone.vectors(self.look, vocab, self.side(vocab, side, self.part))  # type: ignore[operator]
         refuse_nan(vectors, f"vectors of {vocab}s")
         return vectors
 

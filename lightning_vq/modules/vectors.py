@@ -61,6 +61,11 @@ class VectorQuantization(Recommender):
     def on_fit_start(self) -> None:
         if not self.quantizers:
             raise UserError("quantization.quantizers names nothing: there is nothing to be learned")
+        for vocab, quantizer in self.quantizers.items():
+            if not quantizer.has_codebooks:
+                raise UserError(
+                    f"quantization.quantizers.{vocab}: {type(quantizer).__name__} learns no codes of vectors"
+                )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = super().configure_optimizers()
@@ -70,8 +75,8 @@ class VectorQuantization(Recommender):
         return optimizer
 
     def task_loss(self, output: Output, batch: Entities) -> Tensor:
-        """Return 0: the quantizers' losses are all there are."""
-        return torch.zeros((), device=self.device)
+        """Return 0: the quantizers' losses are all there are, and none where they learn by moving averages."""
+        return torch.zeros((), device=self.device, requires_grad=True)
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -82,10 +87,10 @@ class VectorQuantization(Recommender):
         self.lost = {}
 
     def evaluate(self, batch: Entities) -> None:
-        assert self.look is not None
         for number, vocab in enumerate(self.vocabularies()):
             rows = batch.rows[batch.vocabs == number]
-            error = self.look(vocab, rows) - self.tables[vocab][rows]
+            vectors, quantizer = self.tables[vocab][rows], self.quantizers[vocab]
+            error = quantizer.decode(quantizer.encode(vectors, rows), rows) - vectors  # type: ignore[operator]
             self.lost.setdefault(vocab, []).append(error.double().square().sum(1))
 
     def finish(self, stage: str) -> None:

@@ -63,6 +63,8 @@ class DQVAE(Quantizer):
         check_learning(gradient, learning)
         if groups < 1 or dim % groups:
             raise UserError(f"groups is {groups}; it must divide the width of the table, {dim}")
+        if codes < 2:
+            raise UserError(f"codes is {codes}; there must be at least 2")
         if rows <= dim or codes > rows:
             raise UserError(f"a table of {rows} rows needs more rows than dim ({dim}) and at least `codes` ({codes})")
         self.rows, self.dim, self.groups, self.codes = rows, dim, groups, codes
@@ -95,9 +97,9 @@ class DQVAE(Quantizer):
         return self.codebook.nearest(self._turned(vectors))
 
     @torch.no_grad()
-    def latent(self, vectors: Tensor) -> Tensor:
-        """Return the second nearest code (..., L) of each group, of vectors (..., D): eq. 16's latent patterns."""
-        return second_nearest(self._turned(vectors).unflatten(-1, (self.groups, -1)), self.codebook.weight)
+    def latent(self, vectors: Tensor, codes: Tensor) -> Tensor:
+        """Return the nearest code (..., L) of each group but for codes (..., L), of vectors (..., D): eq. 16."""
+        return second_nearest(self._turned(vectors).unflatten(-1, (self.groups, -1)), self.codebook.weight, codes)
 
     def distances(self) -> Tensor:
         """Return the squared distances (L, J, J) between each group's codes, of which those of vectors are sums."""

@@ -6,6 +6,7 @@ Entities of the same codes are one point, searched once. Ties go to the lower nu
 Shapes: N entities, P points, M queries, L groups, J codes of each, k neighbours.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -112,21 +113,22 @@ class Patterns:
         return Nearest(rows, far)
 
 
-def second_nearest(turned: Tensor, books: Tensor) -> Tensor:
-    """Return the second nearest code (..., L) of each group.
+def second_nearest(turned: Tensor, books: Tensor, codes: Tensor) -> Tensor:
+    """Return the nearest code (..., L) of each group that is not the one at hand.
 
     Args:
         turned: (..., L, W) vectors as the groups see them.
         books: (L, J, W).
+        codes: (..., L) at hand.
     """
     far = torch.einsum("...lw,ljw->...lj", turned, books).mul_(-2).add_(books.square().sum(2))
-    return far.topk(2, dim=-1, largest=False).indices[..., 1]
+    return far.scatter_(-1, codes[..., None].long(), torch.inf).argmin(-1)
 
 
-def latent_patterns(codes: Tensor, latent: Tensor) -> Tensor:
-    """Return semantic ids (M, L, L), of which the l-th has the second nearest code in group l (DQRec, eq. 17)."""
-    swapped = torch.eye(codes.shape[1], dtype=torch.bool)
-    return torch.where(swapped, latent[:, None], codes[:, None])
+def latent_patterns(codes: Tensor, latent: Tensor) -> Iterator[Tensor]:
+    """Return L times semantic ids (M, L), the l-th time with the second nearest code in group l (DQRec, eq. 17)."""
+    for position in torch.arange(codes.shape[1]):
+        yield codes.index_copy(1, position[None], latent[:, position, None])
 
 
 def others(rows: Tensor, owners: Tensor, k: int) -> Tensor:

@@ -42,10 +42,11 @@ def read_features(path: Path, key: str, ids: pa.Array, fields: Sequence[str] | N
     rows = pc.index_in(ids.cast(pa.string()), named)
     if rows.null_count == len(rows):
         raise UserError(f"{path}: none of the {len(ids)} {key}s of the interactions is in it, such as {ids[0].as_py()}")
-    columns = {name: table[name].take(rows) for name in fields or table.column_names if name != key}
+    wanted = table.column_names if fields is None else fields
+    columns = {name: table[name].take(rows) for name in wanted if name != key}
     if fields is None:
         columns = {name: column for name, column in columns.items() if not _identifies(column)}
-    if not columns:
+    if not columns and fields is None:
         raise UserError(f"{path}: there is no column of features beside {key!r}, but titles and the like")
     return {name: _values(column) for name, column in columns.items()}
 
@@ -88,6 +89,8 @@ def features_of(
     if truth:  # of the planted world
         return {level: [[str(node)] for node in of] for level, of in truth.items()}
     path = None if folder is None else folder / f"{vocab}s.csv.gz"
+    if fields is not None and not fields:
+        return {}
     if path is None or not path.is_file():
         if fields:
             raise UserError(f"data.init_args.{vocab}_features names {list(fields)}: give their file as {vocab}_file")

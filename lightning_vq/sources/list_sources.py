@@ -10,6 +10,7 @@ from lightning_vq.sources.lists import ListCounts, Range, RawLists, histories
 from lightning_vq.sources.named import SOURCES, located, named_source
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.planted_lists import planted_lists
+from lightning_vq.sources.readers import lists_only, no_interactions
 
 
 class ListSource(NamedTuple):
@@ -45,7 +46,7 @@ def list_source(name: str, root: str | None) -> RawLists:
     source = named_source(name)
     if name in LISTS:
         return LISTS[name].read(located(source, root))
-    if source.counts is None:
-        names = ["planted", *LISTS, *(one.name for one in SOURCES if one.counts is not None)]
+    if source.read is no_interactions:
+        names = ["planted", *LISTS, *(one.name for one in SOURCES if one.read not in (no_interactions, lists_only))]
         raise UserError(f"{name} has neither lists nor interactions in an order{nearest(name, names)}")
     return histories(source.read(located(source, root)))

@@ -57,6 +57,7 @@ def test_no_sequence_looks_into_the_future(source: str) -> None:
     data = TimedData(source, batch_size=4096, block=4, recent=20)
     data.setup()
     when = _moments(data, data.moments)
+    whole = data.timelines[2]["item"]
     trained = _moments(data, {0: data.moments[0]})
     seen = 0
     for block in data.train_dataloader():
@@ -82,12 +83,13 @@ def test_no_sequence_looks_into_the_future(source: str) -> None:
             continue
         _, items = data.parts[2]
         moments = data.moments[2][batch.cases]
-        assert torch.equal(batch.candidates[batch.positives], items[batch.cases])
+        own = batch.item_states.gather(1, batch.positives[:, None])[:, 0]
+        assert torch.equal(whole.owners(own), items[batch.cases])
         times = when[batch.user.ids].gather(1, batch.user.recent.long().clamp_min(0))
         assert bool(((times < moments[:, None]) | (batch.user.recent < 0)).all())
-        for place in (0, len(batch.cases) - 1):
-            recent = data.whole["item"].recent(batch.item_states[place], 20)
-            times = when.T[batch.candidates].gather(1, recent.long().clamp_min(0))
+        for place in range(len(batch.cases)) if source == "planted" else (0, len(batch.cases) - 1):
+            recent = whole.recent(batch.item_states[place], 20)
+            times = when.T[whole.owners(batch.item_states[place])].gather(1, recent.long().clamp_min(0))
             assert bool(((times < moments[place]) | (recent < 0)).all())
         cases += len(batch.cases)
     assert cases == len(data.parts[2][0])

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -12,11 +13,13 @@ from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.backbones.timed.feature_tower import FeatureTower
 from lightning_vq.data import TimedData
-from lightning_vq.data.splits import TEST
+from lightning_vq.data.splits import TEST, TRAIN
+from lightning_vq.data.timed_evaluation import CaseLoader
 from lightning_vq.errors import UserError
 from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
 from lightning_vq.modules.patterns import Augmentation
-from lightning_vq.types import Side
+from lightning_vq.modules.ranking import reported
+from lightning_vq.types import Side, TimedCases
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,9 @@ def by_hand(module: TimedFiltering, data: TimedData, vocab: Any, entity: int, mo
         events += [(int(m), int(o)) for e, o, m in zip(mine, others, moments) if e == entity and m < moment]
     recent = [other for _, other in sorted(events)][-data.recent :]
     row = torch.tensor([recent + [-1] * (data.recent - len(recent))])
-    state = data.whole[vocab].first[entity] + len(events)
+    state = data.timelines[TEST][vocab].first[entity] + len(events)
     side = Side(torch.tensor([entity]), state[None], row.int())
-    return module.backbone.vectors(module.lookup(), vocab, module.side(vocab, side, trained=False))[0]  # type: ignore[operator]
+    return module.backbone.vectors(module.lookup(), vocab, module.side(vocab, side, TEST))[0]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("stage", [1, 3])
@@ -69,11 +72,78 @@ def test_ranks_equal_a_loop(stage: int, stages: Any) -> None:
 
 
 def test_reported_is_the_mean_over_interactions(stages: Any) -> None:
+    """And a user's own value is the mean over hers."""
     module, data = stages[3], timed()
     data.setup()
     cases, users = module.tested(data)
-    within = (torch.from_numpy(cases["rank/alone"]) <= 5).float().mean()
-    torch.testing.assert_close(torch.from_numpy(users["hr@5/alone"]).mean(), within)
+    hits = torch.from_numpy(cases["rank/alone"] <= 5).double()
+    owners = torch.tensor(pc.index_in(cases["user"], users["user"]).to_pylist())
+    held = torch.bincount(owners)
+    mine = torch.zeros(len(held)).double().index_add_(0, owners, hits) / held
+    torch.testing.assert_close(torch.from_numpy(users["hr@5/alone"]).double(), mine)
+    assert len(held.unique()) > 1
+    told = reported("alone", module.results["alone"][1], torch.from_numpy(users["hr@5/alone"]))
+    assert float(told) == pytest.approx(float(hits.mean()))
+
+
+def test_predictions_know_nothing_of_the_test(stages: Any) -> None:
+    data = timed()
+    data.setup()
+    held = set(zip(*(part.tolist() for part in data.parts[TEST])))
+    shown = 0
+    for batch in data.predict_dataloader():
+        if isinstance(batch, TimedCases):
+            for user, items in zip(batch.user.ids.tolist(), batch.user.recent.tolist()):
+                assert not held & {(user, item) for item in items}
+                shown += len(items)
+        else:
+            for item, users in zip(batch.ids.tolist(), batch.recent.tolist()):
+                assert not held & {(user, item) for user in users}
+    assert shown > 100
+
+
+def test_validation_knows_nothing_of_the_test() -> None:
+    data = timed()
+    data.setup()
+    held = set(zip(*(part.tolist() for part in data.parts[TEST])))
+    for batch in data.val_dataloader():
+        if isinstance(batch, Side):
+            for item, users in zip(batch.ids.tolist(), batch.recent.tolist()):
+                assert not held & {(user, item) for user in users}
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_ranks_share_every_batch(world: int) -> None:
+    data = timed()
+    data.setup()
+    one = data.test_dataloader().of
+    found = []
+    for rank in range(world):
+        batches = [batch for batch in CaseLoader(one, rank, world) if isinstance(batch, TimedCases)]
+        found.append([case for batch in batches for case in batch.cases.tolist()])
+    assert all(found)
+    assert sorted(case for mine in found for case in mine) == list(range(len(data.parts[TEST][0])))
+
+
+def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: Path) -> None:
+    folder, first, _, _ = stages
+    again = tmp_path / "1"
+    again.mkdir()
+    for name in ("best.ckpt", "config.yaml"):
+        (again / name).write_bytes((folder / "1" / name).read_bytes())
+    data = timed()
+    data.setup()
+    with torch.no_grad():
+        first.backbone.towers["user"][0].bias.add_(1.0)
+        first.leave(again, data)
+        first.backbone.towers["user"][0].bias.sub_(1.0)
+    coded = tmp_path / "2"
+    coded.mkdir()
+    (coded / "best.ckpt").write_bytes((folder / "2" / "best.ckpt").read_bytes())
+    text = (folder / "2" / "config.yaml").read_text().replace(str(folder / "1"), str(again))
+    (coded / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="has been run anew since"):
+        Augmentation(coded, data, 4, 0, False)
 
 
 def test_codes_and_links_are_those_of_the_files(stages: Any) -> None:
@@ -83,14 +153,14 @@ def test_codes_and_links_are_those_of_the_files(stages: Any) -> None:
     data.setup()
     assert augmentation is not None
     for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
-        line = data.trained[vocab]
+        line = data.timelines[TRAIN][vocab]
         side = Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
         files = {kind: pq.read_table(folder / "2" / kind / f"{vocab}.parquet") for kind in ("semantic_ids", "links")}
         assert files["semantic_ids"][vocab].to_pylist() == ids.to_pylist()
         codes = torch.tensor(files["semantic_ids"]["codes"].to_pylist())
-        assert torch.equal(augmentation.codes(vocab, side, True), codes + torch.tensor([0, 8]))
+        assert torch.equal(augmentation.codes(vocab, side, TRAIN), codes + torch.tensor([0, 8]))
         names = ids.to_pylist()
-        found = augmentation.linked(vocab, side, True)
+        found = augmentation.linked(vocab, side, TRAIN)
         for row, near, more in zip(found, files["links"]["neighbours"], files["links"]["latent"]):
             assert {names[i] for i in row[row >= 0].tolist()} == {one.as_py() for one in [*near, *more]}
         assert not bool((found == torch.arange(line.count)[:, None]).any())
@@ -103,7 +173,7 @@ def test_representations_are_read_as_they_were_written(stages: Any) -> None:
     data.setup()
     vectors = pq.read_table(folder / "1" / "representations" / "item.parquet")["vector"].to_pylist()
     assert torch.equal(torch.tensor(vectors), second.tables["item"])
-    line = data.trained["item"]
+    line = data.timelines[TRAIN]["item"]
     expected = first.backbone.vectors(
         first.lookup(), "item", Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
     )
@@ -115,10 +185,10 @@ def test_static_codes_are_of_entities_whatever_the_moment(stages: Any) -> None:
     data = timed()
     data.setup()
     made = Augmentation(folder / "2", data, links=4, latent_links=0, static_codes=True)
-    line = data.whole["user"]
+    line = data.timelines[TEST]["user"]
     states = torch.arange(line.states)
     side = Side(line.owners(states), states, line.recent(states, 1))
-    codes = made.codes("user", side, False)
+    codes = made.codes("user", side, TEST)
     assert torch.equal(codes, codes[line.now][side.ids])
     assert len(codes.unique(dim=0)) > 10
 
@@ -127,9 +197,9 @@ def test_codes_follow_the_moment(stages: Any) -> None:
     third = stages[3]
     data = timed()
     data.setup()
-    line = data.whole["user"]
+    line = data.timelines[TEST]["user"]
     states = torch.arange(line.states)
-    codes = third.augmentation.codes("user", Side(line.owners(states), states, line.recent(states, 1)), False)
+    codes = third.augmentation.codes("user", Side(line.owners(states), states, line.recent(states, 1)), TEST)
     changed = (codes[1:] != codes[:-1]).any(1) & (line.owners(states)[1:] == line.owners(states)[:-1])
     assert 0.1 < float(changed.float().mean()) < 1
 

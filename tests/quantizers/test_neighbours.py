@@ -74,9 +74,16 @@ def test_an_entity_is_not_its_own_neighbour() -> None:
 
 def test_latent_patterns_by_hand() -> None:
     books = torch.tensor([[[0.0], [1.0], [3.0]], [[0.0], [5.0], [6.0]]])
-    latent = second_nearest(torch.tensor([[[0.2], [5.6]]]), books)  # nearest are codes 0 and 2
+    codes = torch.tensor([[0, 2]])  # the nearest
+    latent = second_nearest(torch.tensor([[[0.2], [5.6]]]), books, codes)
     assert latent.tolist() == [[1, 1]]
-    assert latent_patterns(torch.tensor([[0, 2]]), latent).tolist() == [[[1, 2], [0, 1]]]
+    assert [one.tolist() for one in latent_patterns(codes, latent)] == [[[1, 2]], [[0, 1]]]
+
+
+def test_a_latent_code_is_never_the_code_itself() -> None:
+    books, far = torch.full((1, 4, 2), 3.0) + 1e-7 * torch.arange(4)[:, None], torch.full((50, 1, 2), 3.0)
+    codes = torch.randint(4, (50, 1), generator=torch.Generator().manual_seed(0))
+    assert not bool((second_nearest(far, books, codes) == codes).any())
 
 
 def test_distinct_gives_back_all_codes() -> None:

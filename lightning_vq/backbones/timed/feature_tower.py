@@ -29,7 +29,7 @@ class FeatureTower(TwoTowers):
 
     def __init__(self, dim: int = 64, layers: Sequence[int] = (128,)) -> None:
         super().__init__(dim, layers)
-        self.features: dict[str, Tensor] = {}  # vocabulary -> (N, F, W) rows, -1 after the last
+        self.described: list[str] = []  # vocabularies that have features
 
     def prepare(self, facts: Facts) -> None:
         """Take the features.
@@ -37,25 +37,27 @@ class FeatureTower(TwoTowers):
         Raises:
             UserError: there are none.
         """
-        self.features = {vocab: facts.features[vocab] for vocab in VOCABS if vocab in facts.features}
-        if not self.features:
+        self.described = [vocab for vocab in VOCABS if vocab in facts.features]
+        if not self.described:
             raise UserError(
                 "FeatureTower reads no ids, so that without features of users or items there is nothing to tell them "
                 "apart by: give a table of them by data.init_args.user_file and item_file"
             )
-        widths = {vocab: self.dim * of.shape[1] for vocab, of in self.features.items()}
+        for vocab in self.described:  # (N, F, W) rows, -1 after the last; in checkpoints they stand among the facts
+            self.register_buffer(f"{vocab}_rows", facts.features[vocab], persistent=False)
+        widths = {vocab: self.dim * facts.features[vocab].shape[1] for vocab in self.described}
         self.make_towers({vocab: widths.get(vocab, 0) + widths.get(OTHER[vocab], 0) for vocab in VOCABS})
 
     def tables(self) -> dict[str, TableSpec]:
         return {
-            f"{vocab}{FEATURE}": TableSpec(f"{vocab}{FEATURE}", self.dim, quantizable=False) for vocab in self.features
+            f"{vocab}{FEATURE}": TableSpec(f"{vocab}{FEATURE}", self.dim, quantizable=False) for vocab in self.described
         }
 
     def inputs(self, look: Lookup, vocab: Vocab, side: Side) -> Tensor:
         parts = []
-        if vocab in self.features:
+        if vocab in self.described:
             parts.append(self._described(look, vocab).index_select(0, side.ids))
-        if OTHER[vocab] in self.features:
+        if OTHER[vocab] in self.described:
             parts.append(mean_of(self._described(look, OTHER[vocab]), side.recent))
         return torch.cat(parts, dim=1)
 
@@ -63,7 +65,7 @@ class FeatureTower(TwoTowers):
         """Return the features of every entity of a vocabulary (N, F * D)."""
 
         def make() -> Tensor:
-            rows = self.features[vocab].to(next(self.parameters()).device)
+            rows: Tensor = self.get_buffer(f"{vocab}_rows")
             table = look.all(f"{vocab}{FEATURE}")
             return mean_of(table, rows.flatten(0, 1)).view(len(rows), -1)
 
