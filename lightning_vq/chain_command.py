@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -205,7 +206,8 @@ def _run(stage: Stage) -> None:
         if not any(stage.folder.iterdir()):
             stage.folder.rmdir()
         if status == 130:
+            print("To go on: the same chain command again", file=sys.stderr)
             raise KeyboardInterrupt
         raise UserError(
-            f"stage {stage.file.stem} failed with status {status}; see above. The same command goes on there"
+            f"stage {stage.file.stem} failed with status {status}; see above. Put right, the chain goes on there"
         )

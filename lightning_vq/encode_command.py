@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--links", type=int, default=0, metavar="K", help="also the K nearest of the run's entities")
     parser.add_argument("--out", type=Path, required=True, help="file to be written")
     told = parser.parse_args(list(arguments))
-    if told.out.is_dir():
-        raise UserError(f"encode: --out {told.out} is a folder; a file is to be written")
+    if told.out.exists() or told.out.suffix != ".parquet":
+        raise UserError(f"encode: --out {told.out} is there already, or is no name of a .parquet file: choose another")
     module = quantization_of(told.run)
     names = list(module.quantizers)
     vocab = told.vocabulary or (names[0] if len(names) == 1 else "")

@@ -79,6 +79,8 @@ def _anew(folder: Path) -> str:
 
 def _read(folder: Path, name: str) -> pa.Table:
     path = folder / name
+    if (folder / "semantic_ids").is_dir():
+        raise UserError(f"{folder} has coded vectors, which no user is tested by: metrics.json tells what they lose")
     if not path.is_file():
         raise UserError(f"{folder} has no {name}: another version of lightning_vq tested it; {_anew(folder)}")
     table = read_parquet(path)

@@ -67,8 +67,8 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
                 rows.append((f"a random scorer's {name}/{protocol}", "", f"{value:.4f}", ""))
     for vocab, told in ours.get("semantic_ids", {}).items():
         rows.append((f"semantic ids: {vocab}s that share theirs", "", f"{told['collisions']:.1%}", ""))
-        entropy = " ".join(f"{bits:.2f}" for bits in told["entropy"])
-        rows.append((f"semantic ids: bits of {vocab}s' {told['most'][0]:.2f}", "", entropy, ""))
+        entropy = " ".join(f"{bits:.2f}/{most:.2f}" for bits, most in zip(told["entropy"], told["most"]))
+        rows.append((f"semantic ids: bits of {vocab}s, of the most", "", entropy, ""))
     for table, used in ours["codes"].items():
         if len(used) > MOST_LEVELS:
             n, size = (sum(column) for column in zip(*used))

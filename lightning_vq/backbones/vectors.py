@@ -6,7 +6,6 @@ Shapes: B entities, D dim.
 from typing import ClassVar
 
 from lightning_vq.backbones.base import Backbone
-from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.types import Entities, Facts, Output, TableSpec
 
@@ -26,16 +25,8 @@ class Vectors(Backbone):
         self.vocabs: list[str] = []
 
     def prepare(self, facts: Facts) -> None:
-        """Take the vocabularies.
-
-        Raises:
-            UserError: the vectors are of another width.
-        """
+        """Take the vocabularies."""
         self.vocabs = list(facts.rows)
-        for vectors in facts.vectors.values():
-            if vectors.shape[1] != self.dim:
-                width = vectors.shape[1]
-                raise UserError(f"vectors are of {width} numbers: --model.init_args.backbone.init_args.dim={width}")
 
     def tables(self) -> dict[str, TableSpec]:
         return {vocab: TableSpec(vocab, self.dim) for vocab in self.vocabs}

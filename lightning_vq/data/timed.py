@@ -35,13 +35,20 @@ class TimedData(CollaborativeData):
     in its part and the parts before, and never from what came later. Its candidates are as they were at that moment.
 
     Args:
-        source, root, columns, min_rating, duplicates, min_user, min_item: see CollaborativeData; there must be times.
+        source: see CollaborativeData; there must be times.
+        root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
+        columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
+        min_rating: for a file or folder, keep rows rated at least this.
+        duplicates: for a file or folder, what to do with a (user, item) that stands twice.
+        min_user: drop users with fewer interactions, until nothing changes.
+        min_item: drop items with fewer.
         split: "ratio_by_time" cuts each user's history as it stands; see `splits.py` for the others.
         ratio: shares of train, dev and test.
         recent: others of a sequence (T).
-        user_file, item_file: CSV, TSV or Parquet of features, with a column user or item; else users.csv.gz and
-            items.csv.gz of a named source, where they are.
-        user_features, item_features: their columns; None: all but those that tell nearly every one apart.
+        user_file: CSV, TSV or Parquet of users' features, with a column user; else users.csv.gz of a named source.
+        item_file: the same of items, with a column item.
+        user_features: columns of that file; None: all but those that tell nearly every user apart.
+        item_features: columns of that file; None: all but those that tell nearly every item apart.
         batch_size: positives of a mini-batch, on each rank (B), each with one negative.
         block: mini-batches that one training_step walks through.
         eval_protocols: "batch" and "alone"; see `alone.py`.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -142,8 +143,14 @@ def read_vectors(path: Path, key: str) -> tuple[pa.Array, Tensor]:
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not lists or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise UserError(f"{path}: the column 'vector' holds {kind}, not lists of numbers")
-    if not len(ids) or ids.null_count or column.null_count or len(ids.unique()) < len(ids):
-        raise UserError(f"{path}: there must be rows, each with an id of its own and a vector")
+    if not len(ids) or ids.null_count or column.null_count:
+        raise UserError(f"{path}: there must be rows, each with an id and a vector")
+    counts = pc.value_counts(ids)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise UserError(
+            f"{path}: the {key} {twice[0]['values'].as_py()!r} stands in several rows ({len(twice)} such ids)"
+        )
     lengths = np.asarray(column.value_lengths())
     strange = np.flatnonzero(lengths != lengths[0])
     if len(strange) or not lengths[0]:

@@ -16,7 +16,8 @@ from lightning_vq.data.vectors import VectorData
 from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.semantic_ids import told_of_codes, write_links, write_semantic_ids
-from lightning_vq.quantizers.dqvae import DQVAE
+from lightning_vq.quantizers import DQVAE, Quantizer
+from lightning_vq.specs import construct
 from lightning_vq.types import Entities, Facts, Output
 
 
@@ -49,6 +50,10 @@ class VectorQuantization(Recommender):
         self.lost: dict[str, list[Tensor]] = {}  # squared errors of the stage under way, by vocabulary
 
     def build(self, facts: Facts) -> None:
+        for vectors in facts.vectors.values():
+            if vectors.shape[1] != self.backbone.dim:
+                width = vectors.shape[1]
+                raise UserError(f"vectors are of {width} numbers: --model.init_args.backbone.init_args.dim={width}")
         super().build(facts._replace(vectors={}))
         for vocab, vectors in facts.vectors.items():
             self.tables[vocab] = nn.Parameter(vectors.to(self.device, copy=True), requires_grad=False)
@@ -58,14 +63,15 @@ class VectorQuantization(Recommender):
             raise UserError(f"VectorQuantization quantizes VectorData, not {type(data).__name__}")
         data.files()
 
+    def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
+        if not construct(spec, Quantizer).has_codebooks:
+            kind = spec["class_path"].rpartition(".")[2]
+            raise UserError(f"quantization.quantizers.{name}: {kind} learns no codes of vectors")
+        super().attach(name, spec, start)
+
     def on_fit_start(self) -> None:
         if not self.quantizers:
             raise UserError("quantization.quantizers names nothing: there is nothing to be learned")
-        for vocab, quantizer in self.quantizers.items():
-            if not quantizer.has_codebooks:
-                raise UserError(
-                    f"quantization.quantizers.{vocab}: {type(quantizer).__name__} learns no codes of vectors"
-                )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = super().configure_optimizers()

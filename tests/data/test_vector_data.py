@@ -30,8 +30,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"id": ["a"], "vector": [[1.0]]}, "there is no column 'item' among"),
     ({"item": ["a"], "vec": [[1.0]]}, "there is no column 'vector' among"),
     ({"item": ["a"], "vector": ["1 2"]}, "holds string, not lists of numbers"),
-    ({"item": ["a", "a"], "vector": [[1.0], [2.0]]}, "each with an id of its own and a vector"),
-    ({"item": ["a", "b"], "vector": [[1.0], None]}, "each with an id of its own and a vector"),
+    ({"item": ["a", "a"], "vector": [[1.0], [2.0]]}, r"the item 'a' stands in several rows \(1 such ids\)"),
+    ({"item": ["a", "b"], "vector": [[1.0], None]}, "each with an id and a vector"),
     ({"item": ["a", "b"], "vector": [[1.0], [2.0, 3.0]]}, "row 2: the vector has 2 numbers, that of row 1 1"),
     (
         {"item": ["a", "b"], "vector": [[1.0], [float("nan")]]},
