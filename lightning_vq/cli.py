@@ -144,7 +144,7 @@ class CLI(Verbs):
         """Return quantization, monitor and patience, once all that needs no data has been checked."""
         quantization: QuantizationCallback = self._get(self.config_init, "quantization")
         epochs = self._get(self.config, "trainer")["max_epochs"] if self.subcommand == "fit" else None
-        quantization.check(self.model, epochs)
+        quantization.check(self.model.backbone.dim, epochs, self.model.given)
         if self.model.given and self._get(self.config, "baseline"):
             raise UserError("baseline is true, but vectors that are given have no base model to be trained")
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")

@@ -45,7 +45,7 @@ def test_a_mistake_is_one_line(
         ({"rows": [{"name": "a"}]}, "needs either source, or get"),
         ({"rows": [{"name": "a", "source": "planted", "refit_of": "b"}]}, "refit_of 'b' is no earlier row"),
         ({"rows": [TABLE["rows"][0], {**TABLE["rows"][2], "base": ["x"]}]}, "its base and fixed are those of 'Base'"),
-        ({"rows": [{"name": "a", "source": "planted"}]}, "needs base, or refit_of"),
+        ({"rows": [{"name": "a", "source": "planted"}]}, "needs one of base, chain and refit_of"),
         ({"columns": {"x": "ndcg@10"}}, "column 'x': 'ndcg@10' is neither test/METRIC@K/PROTOCOL nor one of"),
         ({"budgets": {}}, "needs at least one budget"),
         ({"sweep": {}}, "one of sweep's objectives"),

@@ -22,12 +22,14 @@ SHIPPED = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDE
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_table_can_be_trained(name: str, tmp_path: Path) -> None:
+def test_a_shipped_table_can_be_trained(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each kind of a table's fits passes what a sweep checks before its first trial, on the planted data.
 
     Rows that need their own data are checked on that, if it is at hand.
     """
     _, paper = read_paper(name)
+    folder = tmp_path_factory.getbasetemp() / name.replace("/", "-")  # tables beside each other share stages of chains
+    folder.mkdir()
     seen = set()
     for row in paper.rows:
         what = (row.chain, *row.base, *row.fixed, *row.space)  # rows that differ in values alone are of one kind
@@ -36,7 +38,7 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path: Path) -> None:
         if on_its_own(row) and row.at_hand(paper.root(row)):
             continue
         seen.add(what)
-        settings = sweep_file(paper, row, tmp_path)
+        settings = sweep_file(paper, row, folder)
         lowest = [
             option
             for parameter in read_space(settings.space)
@@ -66,7 +68,7 @@ def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:
     if not on_its_own(row):
         planted = {"data.init_args.planted": {"items": 1500} if row.chain is None else {"users": 300, "items": 150}}
         row = replace(row, source="planted", fixed=row.fixed | planted, stages={"trainer.max_epochs": 2})
-    runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / "table" / "small" / row.slug)
+    runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / "small" / row.slug)
     if row.chain is not None:
         run_stages(runs._stages()[:-1], runs._before())
     base, fixed = runs._begun()

@@ -26,9 +26,9 @@ class CaseMetrics(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and isinstance(pl_module, Recommender):
             cases, users = pl_module.tested(trainer.datamodule)  # type: ignore[attr-defined]
-            for name, columns in (("test_cases", cases), ("test_users", users)):
-                if columns:
-                    write_parquet(self.folder / f"{name}.parquet", columns)
+            if not pl_module.given:  # vectors that are coded have no users
+                write_parquet(self.folder / "test_cases.parquet", cases)
+                write_parquet(self.folder / "test_users.parquet", users)
             more = pl_module.more(trainer.datamodule)  # type: ignore[attr-defined]
             if more:
                 write_json(self.folder / MORE, more)

@@ -56,18 +56,18 @@ class QuantizationCallback(Callback):
                 raise UserError(f"quantization.{key} is {value}; it must not be negative")
         self._begun = -1  # the last epoch whose start was seen to: a run resumed within it does not do so again
 
-    def check(self, module: Recommender, epochs: int | None = None) -> None:
+    def check(self, dim: int, epochs: int | None = None, given: bool = False) -> None:
         """Build each factory without memory, so that what cannot work is refused before data loads.
 
         Args:
-            module: not built.
+            dim: of the model's vectors.
             epochs: of the training to come, if it is known.
+            given: the vectors are finished, so that nothing has to wait for a warm-up.
         """
-        dim = module.backbone.dim
         with torch.device("meta"):
             for vocab, factory in self.quantizers.items():
                 quantizer = _made(vocab, factory, 1 << 40, dim)
-                if not quantizer.waits or module.given:
+                if not quantizer.waits or given:
                     continue
                 what = f"quantization.quantizers.{vocab}: {type(quantizer).__name__} starts from a trained table"
                 if self.warmup_epochs < 1:
@@ -111,7 +111,7 @@ class QuantizationCallback(Callback):
         # Our Trainer has done this before its processes were launched; a plain Trainer has it done here.
         source = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(pl_module, Recommender) and isinstance(source, RecommenderData):
-            self.check(pl_module)
+            self.check(pl_module.backbone.dim, given=pl_module.given)
             pl_module.build(source.facts())
             self.attach(pl_module)
 

@@ -108,10 +108,10 @@ def test_candidates_are_what_the_whole_list_does_not_hold(tmp_path: Path) -> Non
             assert set(data.item_ids(items).to_pylist()) == set("abcdefg") - set(holds[name])
     again = listed(tmp_path, ["abcde", "cab", "defg"], protocol="next", eval_negatives=50, eval_batch_size=1)
     for part in (DEV, TEST):
-        assert torch.equal(data.candidates(part), again.candidates(part))
+        assert torch.equal(data.evaluation.candidates(part), again.evaluation.candidates(part))
     other = listed(tmp_path, ["abcde", "cab", "defg"], protocol="next", eval_negatives=50, eval_seed=1)
-    assert not torch.equal(data.candidates(TEST), other.candidates(TEST))
-    assert not torch.equal(data.candidates(TEST), data.candidates(DEV))
+    assert not torch.equal(data.evaluation.candidates(TEST), other.evaluation.candidates(TEST))
+    assert not torch.equal(data.evaluation.candidates(TEST), data.evaluation.candidates(DEV))
 
 
 def test_a_log_and_a_folder_are_histories(tmp_path: Path) -> None:
