@@ -47,6 +47,9 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) mgqe/table4
 	$(REPRODUCE) mgqe/table6
 	$(REPRODUCE) mgqe/table5
+	$(REPRODUCE) dqrec/table1
+	$(REPRODUCE) dqrec/table3
+	$(REPRODUCE) dqrec/figure3
 	$(if $(RECBOLE),$(RUN) benchmarks/against_recbole.py --recbole $(RECBOLE))
 
 benchmark: $(VENV)/.made
