@@ -159,6 +159,8 @@ def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path)
     assert found["item"] == ["new", "other"]
     assert found["codes"] == [codes[3], codes[5]]
     assert known["item"][3].as_py() in found["neighbours"][0]  # itself, known: it is at no distance
+    assert "out.parquet is there already" in done(*command, "--vocabulary=item", expect=2)
+    (tmp_path / "out.parquet").unlink()
     assert done(*command, expect=2).startswith("error: encode: --vocabulary is ''; choose from item, user")
     pq.write_table(pa.table({"item": ["new"], "vector": [[1.0, 2.0]]}), tmp_path / "new.parquet")
     assert "vectors are of 2 numbers, those of the run of 64" in done(*command, "--vocabulary=item", expect=2)

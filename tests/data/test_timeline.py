@@ -87,7 +87,7 @@ def test_no_sequence_looks_into_the_future(source: str) -> None:
         assert torch.equal(whole.owners(own), items[batch.cases])
         times = when[batch.user.ids].gather(1, batch.user.recent.long().clamp_min(0))
         assert bool(((times < moments[:, None]) | (batch.user.recent < 0)).all())
-        for place in range(len(batch.cases)) if source == "planted" else (0, len(batch.cases) - 1):
+        for place in range(0, len(batch.cases), 11):
             recent = whole.recent(batch.item_states[place], 20)
             times = when.T[whole.owners(batch.item_states[place])].gather(1, recent.long().clamp_min(0))
             assert bool(((times < moments[place]) | (recent < 0)).all())
