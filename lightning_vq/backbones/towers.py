@@ -30,6 +30,8 @@ class TwoTowers(Backbone):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"timed"})
+    semantic_ids: tuple[Vocab, ...] = ()  # whose semantic ids it asks for
+    links: tuple[Vocab, ...] = ()  # whose neighbours by pattern
 
     def __init__(self, dim: int, layers: Sequence[int]) -> None:
         super().__init__()

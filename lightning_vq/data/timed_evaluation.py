@@ -45,8 +45,7 @@ class TimedEvaluation(ABC):
 
     def side(self, vocab: str, states: Tensor) -> Side:
         """Return entities as they were in states (M,)."""
-        timeline = self.timelines[vocab]
-        return Side(timeline.owners(states), states, timeline.recent(states, self.recent))
+        return self.timelines[vocab].side(states, self.recent)
 
     @abstractmethod
     def batch(self, number: int, rows: Tensor) -> TimedCases:

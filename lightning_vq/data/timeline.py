@@ -9,6 +9,8 @@ others of a sequence.
 import torch
 from torch import Tensor
 
+from lightning_vq.types import Side
+
 
 class Timeline:
     """The interactions of one kind of entity, in time.
@@ -54,3 +56,7 @@ class Timeline:
         places = (states - owners)[..., None] + torch.arange(-length, 0)
         there = places >= self.starts[owners][..., None]
         return torch.where(there, self.others[places.clamp_min_(0)], -1)
+
+    def side(self, states: Tensor, length: int) -> Side:
+        """Return the entities of states (M,) as they were, with the last others (M, T) that they had met."""
+        return Side(self.owners(states), states, self.recent(states, length))

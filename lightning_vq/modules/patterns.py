@@ -151,7 +151,7 @@ def _coded(vocab: str, quantizer: DQVAE, timeline: Timeline, model: Recommender,
     look, backbone, found = model.lookup(), model.backbone, []
     assert isinstance(backbone, FeatureTower)
     for states in torch.arange(timeline.states).split(CHUNK):
-        side = Side(timeline.owners(states), states, timeline.recent(states, recent))
+        side = timeline.side(states, recent)
         vectors = backbone.vectors(look, vocab, side)  # type: ignore[arg-type]
         codes = quantizer.encode(vectors, side.ids)
         found.append((codes.short(), quantizer.latent(vectors, codes).short()))

@@ -73,16 +73,17 @@ class TimedFiltering(CollaborativeFiltering):
         self.part = DEV  # of the stage under way
         self.item_vectors: list[Tensor] = []  # of the stage under way, all states of items (S, D) in parts
 
-    # -- building ----------------------------------------------------------------------------------------------------
+    @property
+    def towers(self) -> TwoTowers:
+        assert isinstance(self.backbone, TwoTowers)
+        return self.backbone
 
-    def wanted(self) -> dict[str, tuple[Vocab, ...]]:
-        """Return whose semantic ids and whose links the backbone asks for."""
-        return {name: getattr(self.backbone, name, ()) for name in ("semantic_ids", "links")}
+    # -- building ----------------------------------------------------------------------------------------------------
 
     def check(self, data: RecommenderData) -> None:
         if not isinstance(data, TimedData):
             raise UserError(f"TimedFiltering is trained on TimedData, not {type(data).__name__}")
-        asked = any(self.wanted().values())
+        asked = bool(self.towers.semantic_ids or self.towers.links)
         if asked and self.patterns is None:
             raise UserError("the backbone asks for semantic ids or links: give their run as model.init_args.patterns")
         if self.patterns is not None and not asked:
@@ -99,7 +100,7 @@ class TimedFiltering(CollaborativeFiltering):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if self.patterns is not None and self.augmentation is None and isinstance(data, TimedData):
-            asked = (self.links, self.latent_links if any(self.wanted()["links"]) else 0)
+            asked = (self.links, self.latent_links if self.towers.links else 0)
             self.augmentation = Augmentation(Path(self.patterns), data, *asked, self.static_codes)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -114,8 +115,8 @@ class TimedFiltering(CollaborativeFiltering):
         """
         if self.augmentation is None:
             return side
-        codes = self.augmentation.codes(vocab, side, part) if vocab in self.wanted()["semantic_ids"] else None
-        linked = self.augmentation.linked(vocab, side, part) if vocab in self.wanted()["links"] else None
+        codes = self.augmentation.codes(vocab, side, part) if vocab in self.towers.semantic_ids else None
+        linked = self.augmentation.linked(vocab, side, part) if vocab in self.towers.links else None
         return side._replace(codes=codes, linked=linked)
 
     def scored(self, batch: TimedPairs) -> Encounter:  # type: ignore[override]
@@ -157,9 +158,8 @@ class TimedFiltering(CollaborativeFiltering):
         vocabularies = data.vocabularies()
         for vocab in VOCABS:
             timeline = data.timelines[TRAIN][vocab]
-            states = timeline.now.split(CHUNK)
-            sides = [Side(timeline.owners(some), some, timeline.recent(some, data.recent)) for some in states]
-            vectors = torch.cat([self._vectors(vocab, side) for side in sides]).float()
+            parts = [self._vectors(vocab, timeline.side(some, data.recent)) for some in timeline.now.split(CHUNK)]
+            vectors = torch.cat(parts).float()
             lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.flatten().numpy()), vectors.shape[1])
             write_parquet(folder / FOLDER / f"{vocab}.parquet", {vocab: vocabularies[vocab].ids, "vector": lists})
         self.look = None
@@ -176,7 +176,7 @@ class TimedFiltering(CollaborativeFiltering):
 
     def _vectors(self, vocab: Vocab, side: Side) -> Tensor:
         assert self.look is not None
-        vectors: Tensor = self.backbone.vectors(self.look, vocab, self.side(vocab, side, self.part))  # type: ignore[operator]
+        vectors = self.towers.vectors(self.look, vocab, self.side(vocab, side, self.part))
         refuse_nan(vectors, f"vectors of {vocab}s")
         return vectors
 

@@ -159,11 +159,9 @@ class RowRuns:
         """Return config files and fixed options of what is tuned, or of all fits where nothing is."""
         if self.row.chain is None:
             return self.row.base, self._fixed()
-        *_, last = self._stages()
-        folders = {Path(path).name: path for path in (str(stage.folder) for stage in self._stages())}
-        paths = {
-            key: folders[value] for key, value in leaves(last.config) if isinstance(value, str) and value in folders
-        }
+        *before, last = self._stages()
+        folders = {stage.file.stem: str(stage.folder) for stage in before}
+        paths = {key: folders[v] for key, v in leaves(last.config) if isinstance(v, str) and v in folders}
         return [str(last.file)], {**self._fixed(), **paths}
 
     def _before(self) -> Path:

@@ -6,7 +6,6 @@ of one width, each code's too. Shapes: M of either kind, L codes of a semantic i
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,8 +24,6 @@ class DualTower(TwoTowers):
         semantic_ids: whose semantic ids go in: "user", "item".
         links: whose neighbours by pattern go in.
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset({"timed"})
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ Shapes: M of either kind, N entities, F fields, W values of an entity in a field
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,8 +23,6 @@ class FeatureTower(TwoTowers):
         dim: width of the vectors of values, and of users and items (D).
         layers: widths of hidden layers.
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset({"timed"})
 
     def __init__(self, dim: int = 64, layers: Sequence[int] = (128,)) -> None:
         super().__init__(dim, layers)
