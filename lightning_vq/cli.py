@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.multiprocessing.spawn import ProcessRaisedException
@@ -138,6 +139,8 @@ class CLI(Verbs):
             callbacks.append(Predictions(self.run_folder))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         config["enable_checkpointing"] = self.subcommand == "fit"
+        if self.subcommand != "fit" and isinstance(config["strategy"], ModelParallelStrategy):
+            config |= {"strategy": "auto", "devices": 1, "num_nodes": 1}  # it is training that needs several
         return self._instantiate_trainer(config, callbacks)  # type: ignore[return-value]
 
     def checked(self) -> tuple[QuantizationCallback, str, int | None]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch import Trainer as LightningTrainer
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 from lightning_vq.callbacks.quantization import QuantizationCallback
 from lightning_vq.data.base import RecommenderData
@@ -52,5 +52,11 @@ class Trainer(LightningTrainer):
         if isinstance(self.strategy, DDPStrategy):
             # Every buffer of ours is the same on all ranks by construction; broadcasting costs a collective a step.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
+        if isinstance(self.strategy, ModelParallelStrategy):
+            self.strategy._save_distributed_checkpoint = False  # a checkpoint of ours is one file that opens alone
         prepare(model, datamodule, self.callbacks)  # type: ignore[attr-defined]
+        if isinstance(self.strategy, ModelParallelStrategy) and isinstance(model, Recommender):
+            model.keep_random_state()
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
+        if isinstance(model, Recommender):
+            model.gather()

@@ -37,11 +37,12 @@ def trained(
     omega_q: float = 1.0,
     restart_dead_codes: bool = False,
     loss: Loss = "bpr",
+    clip: float | None = None,
     **options: Any,
 ) -> tuple[CollaborativeFiltering, Trainer]:
     """Return a module trained from seed 0 and its trainer."""
     seed_everything(0, verbose=False)
-    module = CollaborativeFiltering(backbone, lr=1e-2, weight_decay=1e-4, loss=loss)
+    module = CollaborativeFiltering(backbone, lr=1e-2, weight_decay=1e-4, clip=clip, loss=loss)
     trainer = Trainer(
         max_epochs=epochs, logger=False, enable_progress_bar=False,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),

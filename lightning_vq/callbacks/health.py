@@ -2,7 +2,7 @@
 
 A level is a codebook: of product codes there is one for each part of the vector, and for each tier that has its own.
 
-Each rank holds the whole tables, so that every rank finds the same without a word to the others.
+Every rank sees the whole tables, so that all find the same.
 """
 
 from typing import Any

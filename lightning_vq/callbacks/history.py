@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_vq.data.base import share_of_data
 from lightning_vq.runs import replacing
 from lightning_vq.types import Block
 
@@ -37,7 +38,7 @@ class History(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Block, batch_idx: int
     ) -> None:
-        self._epoch_samples += batch.length * trainer.world_size
+        self._epoch_samples += batch.length * share_of_data(trainer)[1]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause()

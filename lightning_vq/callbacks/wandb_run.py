@@ -45,13 +45,17 @@ class WandbRun(Callback):
             run.define_metric(name, step_metric="epoch", summary=mode(name))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+            return
+        assert isinstance(pl_module, Recommender)
+        found = table_codes(pl_module)  # on all ranks: each may have a share of the rows
         run = _run(trainer)
-        if run is None or not isinstance(pl_module, Recommender):
+        if run is None:
             return
         import wandb
 
         counts = {}
-        for name, codes in table_codes(pl_module).items():
+        for name, codes in found.items():
             uses: Any = pl_module.quantizers[name].codebook_uses(codes)  # type: ignore[operator]
             for i, (_, column, size) in enumerate(uses[:MOST_LEVELS]):
                 entities = torch.bincount(column, minlength=size).cpu()

@@ -44,9 +44,8 @@ class RecommenderData(LightningDataModule, ABC):
         return {}
 
     def rank(self) -> tuple[int, int]:
-        """Return which process this is, and of how many."""
-        trainer: Any = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        """Return which share of the data this process has, and of how many."""
+        return share_of_data(self.trainer)
 
     def seed_and_epoch(self, seed: int | None) -> tuple[int, int]:
         """Return the seed of training, and the epoch to begin with.
@@ -59,6 +58,12 @@ class RecommenderData(LightningDataModule, ABC):
         trainer: Any = self.trainer
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer is not None else 0
         return (torch.initial_seed() if seed is None else seed), epoch
+
+
+def share_of_data(trainer: Any) -> tuple[int, int]:
+    """Return which share of the data a trainer's process has, and of how many: (0, 1) where all train on the same."""
+    shares = trainer.distributed_sampler_kwargs if trainer is not None else None
+    return (shares["rank"], shares["num_replicas"]) if shares else (0, 1)
 
 
 def category_rows(known: Metadata | None) -> tuple[list[str], Tensor]:

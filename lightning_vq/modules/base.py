@@ -1,24 +1,19 @@
-"""Recommender: owns the id tables, the quantizers on them, and the one training step of every family."""
+"""Recommender: the one training step of every family, and its checkpoints."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_vq.backbones.base import Backbone
-from lightning_vq.backbones.layers import new_table
-from lightning_vq.data.base import RecommenderData
 from lightning_vq.errors import UserError
-from lightning_vq.lookup import Categories, Lookup
-from lightning_vq.modules.categories import CategoryPlace, added_categories, category_tables
+from lightning_vq.lookup import Lookup
+from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.modules.checkpoint import saved_part
 from lightning_vq.modules.facts import refuse_others
-from lightning_vq.modules.family import Family
-from lightning_vq.quantizers.base import Quantizer
-from lightning_vq.quantizers.classifier import TreeClassifier
+from lightning_vq.modules.tables import QuantizedTables
+from lightning_vq.sharding import clip_gradients, is_sharded, whole
 from lightning_vq.specs import construct, describe
 from lightning_vq.types import (
     Block,
@@ -29,13 +24,9 @@ from lightning_vq.types import (
     Pairs,
     Samples,
     ScoredPairs,
-    Table,
-    TableSpec,
     TimedPairs,
     Triples,
 )
-
-CLASSIFIER = -1  # the moment of `private_randomness` at which classifiers are drawn
 
 
 @runtime_checkable
@@ -47,8 +38,8 @@ class LossHook(Protocol):
         ...
 
 
-class Recommender(Family):
-    """Backbone + id tables + quantizers.
+class Recommender(QuantizedTables):
+    """Backbone + id tables + quantizers, and how they are trained.
 
     Args:
         backbone: how ids become scores.
@@ -59,8 +50,6 @@ class Recommender(Family):
             what is quantized or to what came of it (CAGE, appendix E).
     """
 
-    given: ClassVar[bool] = False  # its tables are finished vectors, on which all quantizers can start
-
     def __init__(
         self,
         backbone: Backbone,
@@ -69,118 +58,13 @@ class Recommender(Family):
         clip: float | None = None,
         categories: dict[str, CategoryPlace] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, categories)
         if lr <= 0 or weight_decay < 0:
             raise UserError(f"model.init_args: lr is {lr} and weight_decay {weight_decay}; both must be positive")
         # Blocks of mini-batches per training_step need it: Lightning's own cost per step is 0.5 ms.
         self.automatic_optimization = False
-        self.backbone, self.lr, self.weight_decay, self.clip = backbone, lr, weight_decay, clip
-        self.categories = dict(categories or {})
-        self.facts: Facts | None = None
-        self.specs: dict[str, TableSpec] = {}
-        self.tables, self.outside = nn.ParameterDict(), nn.ParameterDict()
-        self.quantizers, self.classifiers = nn.ModuleDict(), nn.ModuleDict()
+        self.lr, self.weight_decay, self.clip = lr, weight_decay, clip
         self._random_state: Tensor | None = None
-
-    # -- building ----------------------------------------------------------------------------------------------------
-
-    def build(self, facts: Facts) -> None:
-        """Make the tables from the facts of the data. A second call checks that the facts agree."""
-        if self.facts is not None:
-            refuse_others(self.facts, facts, self.vocabularies())
-            return
-        missing = self.backbone.needs - set(facts.provides)
-        if missing:
-            raise UserError(
-                f"{type(self.backbone).__name__} needs {sorted(missing)}, but the data provides {list(facts.provides)}"
-            )
-        self.facts = facts
-        self.backbone.prepare(facts)
-        self.specs = self.backbone.tables() | category_tables(self.backbone.tables(), self.categories, facts)
-        for name, spec in self.specs.items():
-            self.tables[name] = new_table(spec, facts.rows[spec.vocab])
-            if spec.outside:
-                self.outside[name] = nn.Parameter(torch.zeros(spec.outside, spec.dim))
-
-    def vocabularies(self) -> list[str]:
-        """Return the vocabularies that have tables."""
-        return sorted({spec.vocab for spec in self.specs.values()})
-
-    def attach(self, name: str, spec: dict[str, Any], start: bool = True) -> None:
-        """Put the quantizer that `spec` describes on a table. A second call checks that the specs agree.
-
-        Raises:
-            UserError: another quantizer is on the table already, the spec names no Quantizer, or one that reads no
-                vectors is to be given categories.
-        """
-        if name in self.quantizers:
-            here = describe(self.quantizers[name])
-            if here != spec:
-                raise UserError(f"table {name!r} carries {here}, which is not the {spec} asked for")
-            return
-        self.quantizers[name] = construct(spec, Quantizer).to(self.tables[name].device)
-        quantizer, vocab = self.quantizers[name], self.specs[name].vocab
-        if not quantizer.keeps_table and self.categories.get(vocab) == "before":
-            raise UserError(
-                f"{type(quantizer).__name__} stands for the table {name!r}, so that model.init_args.categories.{vocab} "
-                "must be 'after'"
-            )
-        if start and (self.given or not quantizer.waits):
-            self.start_quantizer(name)
-        if not quantizer.keeps_table:
-            self.tables[name] = nn.Parameter(self.tables[name].detach()[:0].clone(), requires_grad=False)
-
-    def classify(self, name: str) -> None:
-        """Give a quantized table a classifier of its codes (CAGE eq. 15). A second call changes nothing.
-
-        Raises:
-            UserError: the table's quantizer has no codes to be told.
-        """
-        if name in self.classifiers:
-            return
-        quantizer = self.quantizers[name]
-        if not quantizer.has_codebooks:
-            raise UserError(f"quantization.omega_c: {type(quantizer).__name__} has no codes that could be predicted")
-        with self.private_randomness(name, CLASSIFIER):
-            made = TreeClassifier(self.specs[name].dim, quantizer.codebook_sizes)  # type: ignore[arg-type]
-        self.classifiers[name] = made.to(self.tables[name].device)
-
-    def start_quantizer(self, name: str, moment: int = 0) -> None:
-        """Set a quantizer's first values from its table; `moment` tells several draws of a run apart."""
-        with self.private_randomness(name, moment):
-            self.quantizers[name].start(self.table(name))  # type: ignore[operator]
-
-    def table(self, name: str) -> Table:
-        """Return a table as its quantizer sees it when it starts."""
-        assert self.facts is not None
-        weight, known = self.tables[name].detach(), self._categories().get(name)
-        if known is not None and not known.after:
-            weight = weight + known.mean(torch.arange(len(weight), device=weight.device)).detach()
-        return Table(weight, self.facts.counts[self.specs[name].vocab])
-
-    def _categories(self) -> dict[str, Categories]:
-        return added_categories(self.specs, self.tables, self.categories, self.facts)  # type: ignore[arg-type]
-
-    @contextmanager
-    def private_randomness(self, name: str, moment: int) -> Iterator[None]:
-        """Give a table's quantizer random numbers of its own: a run without one sees the same tables and negatives."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(torch.initial_seed() + 1 + list(self.specs).index(name) + 1009 * moment)
-            yield
-
-    @property
-    def warming_up(self) -> bool:
-        """Whether a quantizer has yet to start: what is measured now is the base model's."""
-        return not all(quantizer.active for quantizer in self.quantizers.values())
-
-    def lookup(self) -> Lookup:
-        """Return a fresh view of the tables: one per training step, or one per evaluation epoch."""
-        return Lookup(self.tables, self.quantizers, self.outside, self._categories())  # type: ignore[arg-type]
-
-    def setup(self, stage: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, RecommenderData):
-            self.build(data.facts())
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -193,7 +77,11 @@ class Recommender(Family):
             (decayed if parameter.ndim > 1 else plain).append(parameter)
         if not self.weight_decay:  # one group is one fused call
             decayed, plain = [], decayed + plain
-        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = [
+            {"params": [p for p in some if is_sharded(p) == cut], "weight_decay": decay}
+            for some, decay in ((decayed, self.weight_decay), (plain, 0.0))
+            for cut in (True, False)  # a fused call takes tensors of one kind
+        ]
         return torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, fused=True)
 
     def training_step(self, block: Block, batch_idx: int) -> None:
@@ -208,7 +96,7 @@ class Recommender(Family):
             optimizer.zero_grad()
             self.manual_backward(sum(terms.values()))  # type: ignore[arg-type]
             if self.clip is not None:
-                nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+                clip_gradients(list(self.parameters()), self.clip)
             optimizer.step()
             if schedule is not None:
                 schedule.step()
@@ -242,7 +130,7 @@ class Recommender(Family):
 
     def _broken(self, means: dict[str, Tensor]) -> str:
         for name, parameter in self.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if not torch.isfinite(whole(parameter)).all():
                 return f"parameter {name!r} holds NaN or infinity"
         return f"loss terms are { {n: float(v) for n, v in means.items()} }"
 
@@ -288,6 +176,10 @@ class Recommender(Family):
         for name in saved.get("classifiers", []):
             self.classify(name)
         self._random_state = saved["random_state"]
+
+    def keep_random_state(self) -> None:
+        """Begin training with the random numbers of now: strategies of several processes seed anew."""
+        self._random_state = torch.get_rng_state()
 
     def on_train_start(self) -> None:
         if self._random_state is not None:

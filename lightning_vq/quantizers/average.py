@@ -24,6 +24,7 @@ class MovingAverage(nn.Module):
     def __init__(self, codes: int, width: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
+        self.shared = True  # False: ranks see the same batches, and not each its own
         self.register_buffer("size", torch.zeros(codes))
         self.register_buffer("total", torch.zeros(codes, width))
 
@@ -38,7 +39,7 @@ class MovingAverage(nn.Module):
         """Move the codes (K, W) in place toward vectors (M, W) that chose codes (M,), weighted (M,)."""
         size = self.size.new_zeros(self.size.shape).index_add_(0, codes, weights.to(self.size))
         total = self.total.new_zeros(self.total.shape).index_add_(0, codes, (vectors * weights[:, None]).to(self.total))
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if self.shared and torch.distributed.is_available() and torch.distributed.is_initialized():
             for statistic in (size, total):
                 torch.distributed.all_reduce(statistic)
         self.size.lerp_(size, 1 - self.decay)
