@@ -37,7 +37,8 @@ class CollaborativeData(RecommenderData):
         columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
         min_rating: for a file or folder, keep rows rated at least this.
         duplicates: for a file or folder, what to do with a (user, item) that stands twice.
-        min_user, min_item: drop users and items with fewer interactions, until nothing changes.
+        min_user: drop users with fewer interactions, until nothing changes.
+        min_item: drop items with fewer, too.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.
         ratio: shares of train, dev and test for split=ratio.
         refit: train on dev as well, for a last fit of known settings: its last epoch counts, and val/ metrics say

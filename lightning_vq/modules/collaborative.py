@@ -58,7 +58,10 @@ class CollaborativeFiltering(Recommender):
 
     Args:
         backbone: how ids become scores.
-        lr, weight_decay, clip, categories: see Recommender.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term, see Recommender.
+        clip: largest gradient norm, or none.
+        categories: see Recommender.
         loss: "bpr", "bce" (binary cross-entropy), "margin" or "sampled_softmax" of the observed item against its
             negatives, or "softmax" over all items.
         margin: of the loss "margin".

@@ -40,7 +40,10 @@ class ClickThroughRate(Recommender):
 
     Args:
         backbone: how fields become a logit.
-        lr, weight_decay, clip, categories: see Recommender.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term, see Recommender.
+        clip: largest gradient norm, or none.
+        categories: see Recommender.
         metrics: of "hr", "recall", "ndcg", "mrr", "map", within groups.
         ks: their cut-offs.
         bins: of the calibration.

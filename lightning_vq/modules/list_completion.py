@@ -41,7 +41,10 @@ class ListCompletion(Recommender):
 
     Args:
         backbone: how lists become predictions.
-        lr, weight_decay, clip, categories: see Recommender.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term, see Recommender.
+        clip: largest gradient norm, or none.
+        categories: see Recommender.
         loss: "softmax" over all items, or "sampled_softmax" or "bce" of each item against the data's negatives.
         warmup_steps: over which the learning rate rises from 0.
         metrics: "hr", "ndcg".

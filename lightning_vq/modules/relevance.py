@@ -37,7 +37,10 @@ class RelevanceRegression(Recommender):
 
     Args:
         backbone: how a pair becomes a score.
-        lr, weight_decay, clip, categories: see Recommender.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term, see Recommender.
+        clip: largest gradient norm, or none.
+        categories: see Recommender.
     """
 
     predicts: ClassVar[str] = "relevance.parquet"

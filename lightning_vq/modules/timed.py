@@ -35,14 +35,18 @@ class TimedFiltering(CollaborativeFiltering):
 
     Args:
         backbone: of two towers.
-        lr, weight_decay, clip: see Recommender.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 term, see Recommender.
+        clip: largest gradient norm, or none.
         patterns: run folder of a VectorQuantization of users and items, whose vectors a FeatureTower's run has left;
             none without semantic ids and links.
         links: neighbours by pattern of each user and item (K).
         latent_links: more of them by each latent pattern (K').
         static_codes: everybody's codes are those after training, whatever the moment.
         loss: "bpr", or "bpr_of_chances", as eq. 22-23 of the paper have it: the difference of sigmoids of scores.
-        metrics, ks, top_k: see CollaborativeFiltering.
+        metrics: see CollaborativeFiltering.
+        ks: see CollaborativeFiltering.
+        top_k: see CollaborativeFiltering.
     """
 
     def __init__(

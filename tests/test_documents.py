@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands, on less training; and its Python runs too."""
+"""Every command of README and guide runs as it stands, on less training; and their Python runs too."""
 
 import contextlib
 import os
@@ -15,9 +15,12 @@ from command import done, refused, run
 from lightning_vq.sweep.settings import read_settings
 from lightning_vq.sweep.space import read_space
 
-README = Path("README.md").read_text()
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("python -m")]
+PAGES = [Path("README.md"), *sorted(Path("docs/guide").glob("*.md")), Path("docs/reproduce.md")]
+BLOCKS = {page: re.findall(r"```(\w*)\n(.*?)```", page.read_text(), flags=re.DOTALL) for page in PAGES}
+COMMANDS = {
+    page: [line for kind, text in blocks if not kind for line in text.splitlines() if line.startswith("python -m")]
+    for page, blocks in BLOCKS.items()
+}
 LESS = {
     "fit": ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"],
     "data": [],
@@ -34,28 +37,18 @@ LESS = {
     "chain": ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"],
     "recommend": [],
 }
-SERVED = {model: f"python -m lightning_vq fit --config conf/{model}.yaml" for model in ("mgqe_bprmf", "sasrec")}
-(VECTORS,) = (command for command in COMMANDS if "vectors.parquet" in command)
 SMALL = "--data.init_args.planted={users: 300, items: 150, branching: [4, 3], mean_length: 12}"
 
 
+def stories() -> list[list[Path]]:
+    """Return pages whose commands run in one folder, in order: those about the README's run go with it."""
+    of_readme = [page for page in PAGES if any("runs/cove_lgcn/1" in command for command in COMMANDS[page])]
+    alone = [[page] for page in PAGES if COMMANDS[page] and page not in [*of_readme, PAGES[0]]]
+    return [[PAGES[0], *of_readme], *alone]
+
+
 def test_there_are_commands_of_every_verb() -> None:
-    assert {shlex.split(command)[3] for command in COMMANDS} == set(LESS)
-
-
-def stories() -> dict[str, list[str]]:
-    """Return commands that need one another, in order, by the first of them; most stand alone."""
-    parts: dict[str, list[str]] = {}
-    for command in COMMANDS:
-        shared = next((what for what in ("runs/cove_lgcn/1", "sweeps/", "ml-100k") if what in command), command)
-        if "sasrec" in command or "served_lists" in command:
-            shared = SERVED["sasrec"]
-        elif "2_patterns" in command:
-            shared = VECTORS
-        elif "mgqe_bprmf" in command or "served" in command:
-            shared = SERVED["mgqe_bprmf"]
-        parts.setdefault(COMMANDS[0] if shared == "runs/cove_lgcn/1" else shared, []).append(command)
-    return {commands[0]: commands for commands in parts.values()}
+    assert {shlex.split(command)[3] for commands in COMMANDS.values() for command in commands} == set(LESS)
 
 
 def less(command: str) -> list[str]:
@@ -68,13 +61,20 @@ def less(command: str) -> list[str]:
         arguments += [SMALL]
     if arguments[0] == "chain":
         return arguments
-    if command != COMMANDS[0] and "cove_dcn" not in command:  # a base model is trained for one command of each task
+    if command != COMMANDS[PAGES[0]][0] and "cove_dcn" not in command:  # a base model for one command of each task
         arguments += ["--baseline=false"]
     return arguments
 
 
-@pytest.mark.parametrize("first", list(stories()), ids=lambda command: command.partition("lightning_vq ")[2])
-def test_every_command(first: str, tmp_path: Path) -> None:
+def of_its_own(command: str) -> bool:
+    """Return whether a command needs a process of its own: it starts others, or talks to W&B."""
+    return any(
+        what in command for what in ("lightning_vq sweep", "lightning_vq chain", "reproduce", "wandb", "strategy")
+    )
+
+
+@pytest.mark.parametrize("pages", stories(), ids=lambda pages: pages[0].stem)
+def test_every_command(pages: list[Path], tmp_path: Path) -> None:
     root = Path.cwd()
     (tmp_path / "conf").symlink_to(root / "conf")
     (tmp_path / "sweeps").mkdir()
@@ -91,30 +91,29 @@ def test_every_command(first: str, tmp_path: Path) -> None:
         pq.write_table(
             pa.table({"item": [f"{name} {n}" for n in range(count)], "vector": numbers}), tmp_path / f"{name}.parquet"
         )
-    commands = stories()[first]
-    for command in commands:
-        if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
-            continue  # would download
-        arguments = less(command)
-        if arguments[0] == "fit" and first != COMMANDS[0] and "wandb" not in command:
-            done(*arguments, folder=tmp_path)
-        else:
-            run(*arguments, folder=tmp_path, WANDB_API_KEY="")
-    if "mgqe_bprmf" in first:
-        with contextlib.chdir(tmp_path):
-            (code,) = [text for kind, text in BLOCKS if kind == "python" and "served" in text]
-            exec(compile(code, "README.md", "exec"), {})
-    if first == COMMANDS[0]:
-        assert len(commands) > 5
+    for page in pages:
+        for command in COMMANDS[page]:
+            if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
+                continue  # would download
+            if of_its_own(command):
+                run(*less(command), folder=tmp_path, WANDB_API_KEY="")
+            else:
+                done(*less(command), folder=tmp_path)
+        for code in [text for kind, text in BLOCKS[page] if kind == "python"]:
+            with contextlib.chdir(tmp_path):
+                exec(compile(code, str(page), "exec"), {})
+    if pages[0] == PAGES[0]:
+        assert len(pages) == 3
         assert (tmp_path / "runs" / "cove_lgcn" / "1" / "recommendations.parquet").is_file()
 
 
-@pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python" and "served" not in text])
-def test_python(code: str) -> None:
-    exec(compile(code, "README.md", "exec"), {})
+@pytest.mark.parametrize("page", [page for page in PAGES if not COMMANDS[page]], ids=lambda page: page.stem)
+def test_python_alone(page: Path) -> None:
+    for code in [text for kind, text in BLOCKS[page] if kind == "python"]:
+        exec(compile(code, str(page), "exec"), {})
 
 
-YAML = [text for kind, text in BLOCKS if kind == "yaml"]
+YAML = [text for blocks in BLOCKS.values() for kind, text in blocks if kind == "yaml"]
 
 
 @pytest.mark.parametrize("text", [text for text in YAML if text.startswith("data:")])
@@ -126,13 +125,20 @@ def test_yaml_is_data(
     assert "no file at clicks.parquet" in said
 
 
-@pytest.mark.parametrize("text", [text for text in YAML if not text.startswith("data:")])
+@pytest.mark.parametrize("text", [text for text in YAML if text.startswith("base:")])
 def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
     (tmp_path / "told.yaml").write_text(text)
     settings, _, _ = read_settings(["--config", str(tmp_path / "told.yaml")])
     assert [parameter.name for parameter in read_space(settings.space)] == list(settings.space)
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or Path(target).exists(), target
+@pytest.mark.parametrize("text", [text for text in YAML if text.startswith("model:")])
+def test_yaml_is_a_config(text: str, tmp_path: Path) -> None:
+    (tmp_path / "told.yaml").write_text(text)
+    assert "codebook_sizes" in done("fit", "--config", str(tmp_path / "told.yaml"), "--print_config")
+
+
+@pytest.mark.parametrize("page", [*PAGES, Path("docs/results.md"), Path("CONTRIBUTING.md")], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
