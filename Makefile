@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 OUT ?= docs/evidence
 REPRODUCE := OMP_NUM_THREADS=1 $(RUN) -m lightning_vq reproduce --out $(OUT)/papers --parallel 2
 
-.PHONY: demo test lint evidence benchmark clean
+.PHONY: demo test lint docs notebooks evidence benchmark clean
 
 demo: $(VENV)/.made
 	$(RUN) -m lightning_vq fit --config conf/cove_lgcn.yaml
@@ -20,6 +20,12 @@ lint: $(VENV)/.made
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(VENV)/.made
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+notebooks: $(VENV)/.made
+	OMP_NUM_THREADS=1 $(RUN) notebooks/execute.py --parallel 2
 
 evidence: $(VENV)/.made
 	$(RUN) benchmarks/evidence.py $(OUT)
@@ -58,6 +64,7 @@ benchmark: $(VENV)/.made
 	$(RUN) benchmarks/lists.py --out lists.json $(if $(RECBOLE),--recbole $(RECBOLE))
 	$(RUN) benchmarks/prepare_clicks.py
 	$(RUN) benchmarks/compressed.py --out compressed.json
+	$(RUN) benchmarks/row_sharded.py
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,4 +73,4 @@ $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

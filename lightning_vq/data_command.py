@@ -1,6 +1,7 @@
 """`python -m lightning_vq data list|info|download|verify`: what a source is and where it lies."""
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> None:
             )
         if verb == "info":
             one.add_argument(
-                "--columns", type=yaml.safe_load, help='of a file or folder: "{user: listener, item: track}"'
+                "--columns", type=_columns, metavar="MAP", help='of a file or folder: "{user: listener, item: track}"'
             )
             one.add_argument(
                 "--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file or folder"
@@ -53,9 +54,11 @@ def main(arguments: list[str]) -> None:
     if options.verb == "list":
         _list(options.root)
     elif options.verb == "info":
-        if options.columns is not None and not isinstance(options.columns, dict):
-            raise UserError("--columns must map roles to columns: '{user: listener, item: track}'")
-        _info(options)
+        try:
+            _info(options)
+        except UserError as error:  # readers tell the options of `fit`
+            told = re.sub(r"--data\.init_args\.columns\.(\w+)=NAME", r"--columns '{\1: NAME}'", str(error))
+            raise UserError(told.replace("--data.init_args.duplicates=", "--duplicates=")) from None
     elif options.name == "planted":
         print("planted is embedded: nothing to download, nothing to verify")
     elif options.verb == "download":
@@ -114,6 +117,19 @@ def _counts(raw: Interactions) -> tuple[int, int, int]:
 def _told(counts: tuple[int, int, int]) -> str:
     interactions, users, items = counts
     return f"{interactions:,} interactions, {users:,} users, {items:,} items"
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Return which column has which role."""
+    try:
+        columns = yaml.safe_load(text)
+    except yaml.YAMLError:
+        columns = None
+    if not isinstance(columns, dict):
+        raise argparse.ArgumentTypeError(
+            f"must map roles to columns, as '{{user: listener, item: track}}', not {text!r}"
+        )
+    return columns
 
 
 def _list(root: str | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from command import refused
 from refusal import refusal_of
 
 from lightning_vq.errors import UserError
@@ -190,3 +191,20 @@ def test_parquet_with_missing_values_and_lists(tmp_path: Path) -> None:
     text = parquet_file(tmp_path, user=[1, 2], item=[1, 2], rating=["4.5", None])
     assert ", row 2: the rating is missing" in refusal(text)
     assert "must hold numbers or UTF-8 text" in refusal(parquet_file(tmp_path, user=[[1], [2]], item=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("user: listener, item: track", "--columns: must map roles to columns, as '{user: listener, item: track}'"),
+        (
+            "{user: listener, item: trak}",
+            "no column 'trak' for the item; did you mean 'track'? (--columns '{item: NAME}')",
+        ),
+    ],
+)
+def test_data_info_tells_its_own_options(
+    tmp_path: Path, columns: str, said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plays.csv").write_text("listener,track\na,b\na,c\n")
+    assert said in refused(monkeypatch, capfd, "data", "info", str(tmp_path / "plays.csv"), "--columns", columns)
