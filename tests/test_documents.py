@@ -135,7 +135,7 @@ def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [text for text in YAML if text.startswith("model:")])
 def test_yaml_is_a_config(text: str, tmp_path: Path) -> None:
     (tmp_path / "told.yaml").write_text(text)
-    assert "codebook_sizes" in done("fit", "--config", str(tmp_path / "told.yaml"), "--print_config")
+    assert "codebook_sizes" in run("fit", "--config", str(tmp_path / "told.yaml"), "--print_config").stdout
 
 
 @pytest.mark.parametrize("page", [*PAGES, Path("docs/results.md"), Path("CONTRIBUTING.md")], ids=lambda page: page.stem)

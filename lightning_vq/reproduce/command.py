@@ -10,10 +10,12 @@ from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.figure import draw_more
-from lightning_vq.reproduce.paper import FOLDER, Paper, Row, read_paper
+from lightning_vq.reproduce.files import FOLDER, every_name, part_file, part_name
+from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.reproduce.steps import read_steps, run_steps
 from lightning_vq.sweep.processes import begin_warm
 
 
@@ -26,6 +28,7 @@ def main(arguments: list[str]) -> None:
     about = "Run what is missing of a paper's table, and hold it against the paper."
     parser = Parser(prog="python -m lightning_vq reproduce", description=about, allow_abbrev=False)
     parser.add_argument("table", nargs="?", help=f"of {FOLDER}, such as cage/table2, or a YAML of your own; none: list")
+    parser.add_argument("--list", action="store_true", help="list what there is")
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="these rows only; * and ? are wildcards")
     parser.add_argument("--seeds", type=int, metavar="N", help="fits of each tuned config; else as the table says")
     parser.add_argument("--budget", metavar="NAME", help="of the table, such as small or paper; else its first")
@@ -34,8 +37,17 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/papers"), metavar="DIR", help="where it all goes")
     parser.add_argument("--report", action="store_true", help="run nothing: tell of what has run")
     options = parser.parse_args(arguments)
-    if options.table is None:
+    if options.table is None or options.list:
         return _list()
+    part = read_steps(options.table)
+    if part is not None and part.same_as is not None:
+        print(f"{part.title}: the runs of {part.same_as}. {part.about}\n")
+        options.table = part.same_as
+        part = read_steps(options.table)
+    if part is not None:
+        if options.rows or options.budget or options.seeds:
+            raise UserError(f"{options.table} has commands, and no rows, budgets or seeds to choose from")
+        return run_steps(part, options.out / part_name(part_file(options.table)), options.report)
     name, paper = read_paper(options.table)
     budget = options.budget or next(iter(paper.budgets))
     if budget not in paper.budgets:
@@ -125,10 +137,12 @@ def _tell(
 
 def _list() -> None:
     """Print the tables that there are."""
-    names = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
-    if not names:
-        raise UserError(f"there are no tables in {FOLDER}: run this in a clone of lightning_vq")
-    for name in names:
+    for name in every_name():
+        part = read_steps(name)
+        if part is not None:
+            made = f"the runs of {part.same_as}" if part.same_as else f"{len(part.steps)} command(s)"
+            print(f"{name:20} {part.title}; {made}")
+            continue
         paper = read_paper(name)[1]
         tuned = any(row.space for row in paper.rows)
         budgets = ", ".join(

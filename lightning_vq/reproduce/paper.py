@@ -9,11 +9,11 @@ from typing import Any
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.messages import SettingsParser
 from lightning_vq.reproduce.drawing import Drawing
+from lightning_vq.reproduce.files import part_file, part_name
 from lightning_vq.runs import read_yaml
 from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import named_source
 
-FOLDER = Path("conf/papers")
 COSTS = ("seconds_per_epoch", "test_seconds", "bytes", "size")
 COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+|rmse|mae|rmse_of_mean|mse/user)|" + "|".join(COSTS)
 
@@ -207,10 +207,7 @@ def read_paper(name: str) -> tuple[str, Paper]:
     Raises:
         UserError: there is none, or it says what no table may.
     """
-    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        tables = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml")]
-        raise UserError(f"there is no table {name!r}" + (nearest(name, tables) if tables else f" in {FOLDER}"))
+    path = part_file(name)
     told = read_yaml(path)
     if not isinstance(told, dict):
         raise UserError(f"{path}: a table is a mapping with title, columns, budgets, sweep and rows")
@@ -234,6 +231,4 @@ def read_paper(name: str) -> tuple[str, Paper]:
         paper.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    whole = path.resolve()
-    within = whole.is_relative_to(FOLDER.resolve())
-    return (str(whole.relative_to(FOLDER.resolve()).with_suffix("")) if within else whole.stem), paper
+    return part_name(path), paper

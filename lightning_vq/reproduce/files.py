@@ -1,0 +1,38 @@
+"""Where the parts of papers are: conf/papers/<paper>/<table or figure>.yaml, or a file of one's own."""
+
+from pathlib import Path
+
+from lightning_vq.errors import UserError, nearest
+
+FOLDER = Path("conf/papers")
+
+
+def every_name() -> list[str]:
+    """Return the names of all parts that are shipped.
+
+    Raises:
+        UserError: there are none here.
+    """
+    names = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+    if not names:
+        raise UserError(f"there are no tables in {FOLDER}: run this in a clone of lightning_vq")
+    return names
+
+
+def part_file(name: str) -> Path:
+    """Return the YAML of a name, or of a path.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"there is no table {name!r}{nearest(name, every_name())}")
+    return path
+
+
+def part_name(path: Path) -> str:
+    """Return the name by which results are kept: cage/table2 of what is shipped, the file's own of others."""
+    whole = path.resolve()
+    within = whole.is_relative_to(FOLDER.resolve())
+    return str(whole.relative_to(FOLDER.resolve()).with_suffix("")) if within else whole.stem

@@ -1,0 +1,130 @@
+"""Parts of a paper that are no fits to be tuned and compared: another part's rows, or commands that print or draw."""
+
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning_vq.errors import UserError
+from lightning_vq.messages import SettingsParser
+from lightning_vq.reproduce.files import part_file
+from lightning_vq.reproduce.paper import Row
+from lightning_vq.runs import read_json, read_yaml, replacing, write_json
+
+OUT = "{out}"  # of a command: the folder of results
+
+
+@dataclass
+class Step:
+    """A command of a part, run once.
+
+    Args:
+        run: a command that begins with python; `{out}` in it is the folder of results.
+        makes: file in that folder that it leaves.
+        prints: file in that folder in which what it prints is kept; in place of `makes`.
+    """
+
+    run: str
+    makes: str | None = None
+    prints: str | None = None
+
+    @property
+    def target(self) -> str:
+        return self.makes or self.prints or ""
+
+
+@dataclass
+class Steps:
+    """A part that is made by commands, or that is another part.
+
+    Args:
+        title: paper and number.
+        about: what a reader must know.
+        same_as: name of the part with the same runs.
+        source: data set that the commands need.
+        steps: the commands, in order.
+    """
+
+    title: str
+    about: str = ""
+    same_as: str | None = None
+    source: str | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def check(self) -> None:
+        if bool(self.same_as) == bool(self.steps):
+            raise UserError("a part without columns needs either same_as or steps")
+        for step in self.steps:
+            if (step.makes is None) == (step.prints is None) or not step.run.startswith("python "):
+                raise UserError(f"step {step.run!r} needs makes or prints, and to begin with python")
+
+
+def read_steps(name: str) -> Steps | None:
+    """Return what a part says that is no table; None of a table.
+
+    Raises:
+        UserError: there is no such part, or it says what none may.
+    """
+    path = part_file(name)
+    told = read_yaml(path)
+    if not isinstance(told, dict) or not {"same_as", "steps"} & set(told):
+        return None
+    parser = SettingsParser()
+    parser.add_class_arguments(Steps, as_group=False)
+    try:
+        plain = parser.parse_object(told).as_dict()
+        made = Steps(**{**plain, "steps": [Step(**step) for step in plain["steps"]]})
+        made.check()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return made
+
+
+def run_steps(part: Steps, folder: Path, report: bool) -> None:
+    """Run the commands whose files are missing, and say where all are.
+
+    Args:
+        part: with steps.
+        folder: of results.
+        report: run nothing.
+
+    Raises:
+        UserError: the data is not at hand, a command failed, or a file is there that another command has made.
+    """
+    record = folder / "steps.json"
+    made: dict[str, str] = read_json(record) if record.is_file() else {}
+    for line in (part.title, part.about):
+        print(line)
+    missing = Row("", source=part.source).at_hand(None) if part.source is not None else None
+    for step in part.steps:
+        target = folder / step.target
+        if target.exists() and made.get(step.target) != step.run:
+            raise UserError(f"{target} was made by another command than {step.run!r}: move it away")
+        if target.exists():
+            print(f"There already: {target}")
+            continue
+        if report or missing:
+            print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _run(step, folder)
+        made[step.target] = step.run
+        write_json(record, made)
+        print(f"Written: {target}", flush=True)
+
+
+def _run(step: Step, folder: Path) -> None:
+    command = [sys.executable, *shlex.split(step.run.replace(OUT, str(folder)))[1:]]
+    print(f"\n{step.run.replace(OUT, str(folder))}", flush=True)
+    process = subprocess.run(command, stdout=subprocess.PIPE if step.prints else None, text=True, check=False)
+    if process.returncode == 130:
+        raise KeyboardInterrupt
+    if process.returncode:
+        raise UserError(f"{step.run!r} ended with status {process.returncode}; see above")
+    if step.prints is not None:
+        print(process.stdout, end="")
+        with replacing(folder / step.prints) as path:
+            path.write_text(process.stdout)
+    elif not (folder / step.target).exists():
+        raise UserError(f"{step.run!r} has left no {folder / step.target}")
