@@ -138,7 +138,11 @@ def test_yaml_is_a_config(text: str, tmp_path: Path) -> None:
     assert "codebook_sizes" in run("fit", "--config", str(tmp_path / "told.yaml"), "--print_config").stdout
 
 
-@pytest.mark.parametrize("page", [*PAGES, Path("docs/results.md"), Path("CONTRIBUTING.md")], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, Path("docs/results.md"), Path("docs/reproduction.md"), Path("CONTRIBUTING.md")],
+    ids=lambda page: page.stem,
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), target
