@@ -5,13 +5,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lightning_vq.comparison import ALPHA, FEWEST, RESAMPLES, Comparison
 from lightning_vq.groups import DEFINITION
 from lightning_vq.runs import replacing
+from lightning_vq.terminal import console
 
 LISTS = "Of lists: what items of a group add to a list's metric, over the lists that hold one."
 NOT_COVERED = (
@@ -96,18 +96,18 @@ def conclusions(rows: Sequence[Comparison]) -> list[str]:
 
 def show(rows: Sequence[Comparison], metric: str) -> None:
     """Print tables, notes and conclusions."""
-    console = Console(width=None if Console().is_terminal else 110)
+    wide = console(110)
     for title, head, lines in blocks(rows, metric):
         table = Table(title=escape(title), title_justify="left")
         for i, name in enumerate(head):
             table.add_column(name, justify="left" if i in (0, len(head) - 1) else "right")
         for line in lines:
             table.add_row(*map(escape, line))
-        console.print(table)
+        wide.print(table)
     for note in notes(rows):
-        console.print(note, style="italic", highlight=False)
+        wide.print(note, style="italic", highlight=False)
     for sentence in conclusions(rows):
-        console.print(escape(sentence), style="bold", highlight=False)
+        wide.print(escape(sentence), style="bold", highlight=False)
 
 
 def write_markdown(path: Path, rows: Sequence[Comparison], metric: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet
-from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.runs import read_json
+from lightning_vq.terminal import console
 
 Row = tuple[str, str, str, str]
 MOST_LEVELS = 4  # of a quantizer, that have a row each
@@ -107,7 +107,7 @@ def show(folder: Path, base: Path | None, title: str) -> None:
         users = _users(folder)  # none where no rows are ranked together
         mean = f"Difference: mean over {users:,} test users, 95 % interval. " if users else ""
         table.caption = f"{mean}One seed each."
-    Console(width=None if Console().is_terminal else 110).print(table)
+    console(110).print(table)
 
 
 def _users(folder: Path) -> int:

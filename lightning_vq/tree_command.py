@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.agreement import Agreement, stability
@@ -18,6 +17,7 @@ from lightning_vq.messages import quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.runs import checked_run
+from lightning_vq.terminal import console
 from lightning_vq.tree_folder import Tree, read_codes, tree_tables, write_trees
 
 
@@ -115,6 +115,6 @@ def _show(title: str, rows: list[tuple[str, str, str]], value: str, beside: str,
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    console = Console(width=None if Console().is_terminal else 110)
-    console.print(table)
-    console.print(caption, style="italic", highlight=False)
+    wide = console(110)
+    wide.print(table)
+    wide.print(caption, style="italic", highlight=False)

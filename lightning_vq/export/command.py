@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.arguments import Parser
@@ -26,6 +25,7 @@ from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
 from lightning_vq.serving.scoring import Continued, Pairwise
 from lightning_vq.sources.interactions import Array
+from lightning_vq.terminal import console
 from lightning_vq.types import Pairs
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
@@ -147,7 +147,7 @@ def show(found: Sizes) -> None:
     for part in found.beside:
         table.add_row(*_cells(part))
     table.add_row("", "all files", "", f"{found.whole:,}", "")
-    Console(width=None if Console().is_terminal else 110).print(table)
+    console(110).print(table)
 
 
 def _cells(part: Line) -> tuple[str, ...]:

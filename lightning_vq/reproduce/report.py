@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lightning_vq.groups import DEFINITION
@@ -13,6 +12,7 @@ from lightning_vq.reproduce.figure import draw
 from lightning_vq.reproduce.paper import Budget, Paper
 from lightning_vq.reproduce.results import Family, Figure, Gain
 from lightning_vq.runs import replacing
+from lightning_vq.terminal import console
 
 HEAD = ("row", "column", "paper", "obtained", "n", "difference", "verdict")
 GAINS = ("row", "over", "column", "base mean", "paper", "gain [95 %]", "n", "p", "p Holm", "verdict")
@@ -105,7 +105,7 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
         table.add_column(name, justify="left" if name in ("row", "over", "column", "verdict") else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if Console().is_terminal else 140).print(table)
+    console(140).print(table)
 
 
 def write(
