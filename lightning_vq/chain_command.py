@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from lightning_vq.arguments import Parser
-from lightning_vq.child import fit_in_child, refused_by_fit
+from lightning_vq.child import first_refused, fit_in_child
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.runs import read_json, read_yaml, write_json
 
@@ -89,9 +89,10 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
             raise _other(stage.folder, "with other settings than those of now")
         if stage not in left and set(stage.reads) & {one.file.stem for one in left}:
             raise _other(stage.folder, "from a run that is not there any more")
-    for stage in left[1:]:  # what no parser takes is told before hours of the first stage
-        if refused_by_fit([*_config(stage), *stage.options]):
-            raise UserError(f"stage {stage.file.stem} cannot run; see above")
+    if left[1:]:  # what no parser takes is told before hours of the first stage
+        refused = first_refused([[*_config(stage), *stage.options] for stage in left[1:]])
+        if refused is not None:
+            raise UserError(f"stage {left[1 + refused].file.stem} cannot run; see above")
     for number, stage in enumerate(stages, start=1):
         head = f"Stage {number} of {len(stages)}, {stage.file.stem}"
         if finished(stage.folder):

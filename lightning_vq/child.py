@@ -1,10 +1,14 @@
 """A `fit` in a process of its own, with no trace of the ranks of this one."""
 
+import contextlib
 import os
+import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from lightning_vq.runs import HANDED_DOWN
@@ -36,10 +40,25 @@ def fit_in_child(arguments: Sequence[str], folder: Path, **environment: str) -> 
             signal.signal(number, handler)
 
 
-def refused_by_fit(arguments: Sequence[str]) -> bool:
-    """Return whether `fit` refuses arguments before it reads any data; it says why."""
-    command = [*FIT, *arguments, "--print_config"]
-    return subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, check=False).returncode != 0
+def first_refused(fits: Sequence[Sequence[str]]) -> int | None:
+    """Return the place of the first `fit` whose arguments are refused before any data is read, which says why.
+
+    All are parsed in one process of their own, since it imports Lightning.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
+        return one.submit(_first_refused, [list(arguments) for arguments in fits]).result()
+
+
+def _first_refused(fits: list[list[str]]) -> int | None:
+    for place, arguments in enumerate(fits):
+        sys.argv = ["lightning_vq", "fit", *arguments, "--print_config"]
+        try:
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                runpy.run_module("lightning_vq", run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                return place
+    return None
 
 
 def _environment() -> dict[str, str]:

@@ -69,7 +69,7 @@ def less(command: str) -> list[str]:
 def of_its_own(command: str) -> bool:
     """Return whether a command needs a process of its own: it starts others, or talks to W&B."""
     return any(
-        what in command for what in ("lightning_vq sweep", "lightning_vq chain", "reproduce", "wandb", "strategy")
+        what in command for what in ("lightning_vq sweep", "lightning_vq chain", "reproduce", "wandb", "conf/strategy")
     )
 
 
