@@ -168,7 +168,7 @@ def _info(options: argparse.Namespace) -> None:
             print("\n".join(lines))
             return
         lines.append(f"lies in   {folder}")
-        if source.counts is None:
+        if source.counts is None and (name in LISTS or name in CLICKS):
             if options.figure:
                 raise UserError(f"--figure is of interactions; {name} has none")
             if (least_user, least_item) != (1, 1):
