@@ -1,7 +1,6 @@
 """Every table that is shipped, and the one that the documentation shows, can be trained."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.files import every_name
 from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.reproduce.smoke import own_data, smoke_test
 from lightning_vq.reproduce.steps import read_steps
 from lightning_vq.sweep.command import trial_options
 from lightning_vq.sweep.processes import rehearsed
@@ -29,7 +29,7 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path_factory: pytest.Temp
 
     Rows that need their own data are checked on that, if it is at hand.
     """
-    _, paper = read_paper(name)
+    paper = smoke_test(read_paper(name)[1])
     folder = tmp_path_factory.getbasetemp() / name.replace("/", "-")  # tables beside each other share stages of chains
     folder.mkdir()
     seen = set()
@@ -37,7 +37,7 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path_factory: pytest.Temp
         what = (row.chain, *row.base, *row.fixed, *row.space)  # rows that differ in values alone are of one kind
         if row.source is None or row.refit_of is not None or what in seen:
             continue
-        if on_its_own(row) and row.at_hand(paper.root(row)):
+        if own_data(row) and row.at_hand(paper.root(row)):
             continue
         seen.add(what)
         settings = sweep_file(paper, row, folder)
@@ -60,16 +60,8 @@ def test_the_documented_table_can_be_trained(tmp_path: Path) -> None:
     assert refusals(paper, rows) == {}
 
 
-def on_its_own(row: Row) -> bool:
-    """Return whether a row needs its own data: its columns are told in a file, or who made its lists counts."""
-    return any(base.startswith("conf/data/") for base in row.base) or any("creators" in key for key in row.fixed)
-
-
 def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:
     """Return the settings that a row's tuning would have, on the planted data."""
-    if not on_its_own(row):
-        planted = {"data.init_args.planted": {"items": 1500} if row.chain is None else {"users": 300, "items": 150}}
-        row = replace(row, source="planted", fixed=row.fixed | planted, stages={"trainer.max_epochs": 2})
     runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / "small" / row.slug)
     if row.chain is not None:
         run_stages(runs._stages()[:-1], runs._before())

@@ -15,6 +15,7 @@ from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.reproduce.smoke import smoke_test
 from lightning_vq.reproduce.steps import read_steps, run_steps
 from lightning_vq.sweep.processes import begin_warm
 
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--hours", type=float, metavar="H", help="begin no row after so many")
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="fits at a time")
     parser.add_argument("--out", type=Path, default=Path("runs/papers"), metavar="DIR", help="where it all goes")
+    parser.add_argument("--smoke", action="store_true", help="all rows on planted data, two epochs: do they run?")
     parser.add_argument("--report", action="store_true", help="run nothing: tell of what has run")
     options = parser.parse_args(arguments)
     if options.table is None or options.list:
@@ -45,10 +47,12 @@ def main(arguments: list[str]) -> None:
         options.table = part.same_as
         part = read_steps(options.table)
     if part is not None:
-        if options.rows or options.budget or options.seeds:
-            raise UserError(f"{options.table} has commands, and no rows, budgets or seeds to choose from")
+        if options.rows or options.budget or options.seeds or options.smoke:
+            raise UserError(f"{options.table} has commands: no rows, budgets or seeds to choose, no smoke test")
         return run_steps(part, options.out / part_name(part_file(options.table)), options.report)
     name, paper = read_paper(options.table)
+    if options.smoke:
+        paper = smoke_test(paper)
     budget = options.budget or next(iter(paper.budgets))
     if budget not in paper.budgets:
         raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")
