@@ -13,7 +13,7 @@ from lightning_vq.reproduce.steps import read_steps
 
 def test_a_row_without_its_data_runs_on_planted_data(tmp_path: Path) -> None:
     said = reproduce(tmp_path, "--smoke", "--rows", "absent")
-    assert "Smoke test on planted data, whose figures mean nothing: A small table" in said
+    assert said.startswith("Smoke test on planted data")
     with (tmp_path / "out/small/smoke/table.csv").open() as file:
         rows = {row["row"]: row for row in csv.DictReader(file) if row["column"] == "N@10"}
     assert set(rows) == {row["name"] for row in TABLE["rows"]} - {"Elsewhere"}  # no config tells how it would run

@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> None:
     name, paper = read_paper(options.table)
     if options.smoke:
         paper = smoke_test(paper)
+        print("Smoke test on planted data: no figure of it means anything.")
     budget = options.budget or next(iter(paper.budgets))
     if budget not in paper.budgets:
         raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")

@@ -15,7 +15,7 @@ def smoke_test(paper: Paper) -> Paper:
     names = {row.name for row in rows}
     rows = [row if row.over in names else replace(row, over=None) for row in rows]
     return replace(
-        paper, title=f"Smoke test on planted data, whose figures mean nothing: {paper.title}", about="", rows=rows,
+        paper, title=f"Smoke test: {paper.title}", about="", rows=rows,
         budgets={"smoke": BUDGET}, seeds=1, tolerance=None, drawing=None,
     )  # fmt: skip
 
