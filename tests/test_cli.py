@@ -99,7 +99,10 @@ def test_the_saved_config_is_a_config(finished: tuple[Path, str], tmp_path: Path
     assert again["test"] == json.loads((folder / "metrics.json").read_text())["test"]
 
 
-@pytest.mark.parametrize("path", sorted(Path("conf").glob("*.yaml")), ids=lambda path: path.stem)
+CONFIGS = [*sorted(Path("conf").glob("*.yaml")), *sorted(Path("conf/appendix_d").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
 def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 30
@@ -109,6 +112,8 @@ def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
     if "ListData" in text:  # there are no users
         small = [option for option in small if "quantizers.user" not in option]
     options = ["--baseline=false", "--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}"]
+    if "source: ml-1m" in text:
+        small = [*small, "--data.init_args.source=planted"]
     done("fit", "--config", str(path), *small, *options)
     if "baseline: true" in text:  # what it would train beside, in a process of its own
         saved = tmp_path / "runs" / path.stem / "1" / "config.yaml"
