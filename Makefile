@@ -10,6 +10,7 @@ REPRODUCE := OMP_NUM_THREADS=1 $(RUN) -m lightning_vq reproduce --out $(OUT)/pap
 
 demo: $(VENV)/.made
 	$(RUN) -m lightning_vq fit --config conf/cove_lgcn.yaml
+	@echo 'To enter the environment first: . $(VENV)/bin/activate'
 
 # Two workers of one thread each: faster on two cores than one worker of two, and steadier.
 test: lint
@@ -67,6 +68,7 @@ benchmark: $(VENV)/.made
 	$(RUN) benchmarks/row_sharded.py
 
 $(VENV)/.made: setup.cfg pyproject.toml constraints.txt
+	@echo 'making $(VENV): torch and the rest, some minutes'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet -c constraints.txt torch
 	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[dev]'

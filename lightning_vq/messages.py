@@ -59,7 +59,8 @@ def _near_key(key: str, parser: ArgumentParser) -> str:
     keys = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     section = key.rpartition(".")[0]
     siblings = [k for k in keys if k.rpartition(".")[0] == section] or keys
-    hint = nearest(key, siblings)
+    deeper = [k for k in keys if k.endswith(f".{key}")]
+    hint = f"; did you mean {deeper[0]!r}?" if deeper else nearest(key, siblings)
     return hint if len(hint) < 200 else ""
 
 

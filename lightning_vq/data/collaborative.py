@@ -36,7 +36,7 @@ class CollaborativeData(RecommenderData):
         root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
         columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
         min_rating: for a file or folder, keep rows rated at least this.
-        duplicates: for a file or folder, what to do with a (user, item) that stands twice.
+        duplicates: for a file or folder, refuse a (user, item) that stands twice, or keep the first or last in time.
         min_user: drop users with fewer interactions, until nothing changes.
         min_item: drop items with fewer, too.
         split: "auto" is the source's own split, else leave_one_out; see `splits.py`.

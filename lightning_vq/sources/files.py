@@ -110,7 +110,7 @@ def read_interactions(
         columns: {role: name in the file} for roles user, item, timestamp, rating, split; a role that is not
             given is looked for under its own name, and all but user and item may be absent.
         min_rating: keep rows with at least this rating.
-        duplicates: "refuse", or keep the "first" or "last" row of a (user, item); "keep" all, of histories.
+        duplicates: "refuse", or keep the "first" or "last" row of a (user, item), in time; "keep" all, of histories.
 
     Raises:
         UserError: a column that is not there, a missing or NaN value, an unknown split, duplicates.

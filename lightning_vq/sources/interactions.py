@@ -158,8 +158,16 @@ def core(raw: Interactions, least_user: int, least_item: int) -> Interactions:
 
 
 def deduplicated(table: pa.Table, keep: str) -> pa.Table:
-    """Return the table with the "first" or "last" row of each (user, item), in the table's order."""
-    rows = table.select(["user", "item"]).append_column("row", pa.array(np.arange(len(table))))
+    """Return the table with the "first" or "last" row of each (user, item), in the table's order.
+
+    That is by timestamp, where there is one, rows of one time by their place.
+    """
+    by_time = np.arange(len(table))
+    if "timestamp" in table.column_names:
+        by_time = np.argsort(table["timestamp"].to_numpy(), kind="stable")
+    place = np.empty_like(by_time)
+    place[by_time] = np.arange(len(table))
+    rows = table.select(["user", "item"]).append_column("place", pa.array(place))
     aggregate = "min" if keep == "first" else "max"
-    chosen = rows.group_by(["user", "item"]).aggregate([("row", aggregate)])[f"row_{aggregate}"].to_numpy()
-    return table.take(pa.array(np.sort(chosen)))
+    chosen = rows.group_by(["user", "item"]).aggregate([("place", aggregate)])[f"place_{aggregate}"].to_numpy()
+    return table.take(pa.array(np.sort(by_time[chosen])))

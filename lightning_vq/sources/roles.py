@@ -87,7 +87,8 @@ def with_numbers(where: str, table: pa.Table, role: str) -> pa.Table:
         wrong = np.flatnonzero(~pc.fill_null(number, True).to_numpy())
         if len(wrong):
             value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
-            raise UserError(f"{where}, row {row}: the {role} must be a number, not {value!r}")
+            form = "a number, or all of them as 2024-01-31 01:06," if role == "timestamp" else "a number,"
+            raise UserError(f"{where}, row {row}: the {role} must be {form} not {value!r}")
         whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
         column = text.cast(pa.int64() if whole else pa.float64())  # 2^53 and above are not numbers of float64
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())

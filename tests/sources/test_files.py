@@ -79,12 +79,10 @@ def test_ids_that_turn_to_text_late_stay_whole(tmp_path: Path) -> None:
     assert raw.user_ids[0].as_py() == "0"
 
 
-@pytest.mark.parametrize(("keep", "time"), [("first", 100), ("last", 50)])
-def test_duplicates_keep_the_first_or_last_row(tmp_path: Path, keep: str, time: int) -> None:
-    path = text_file(tmp_path, ["user,item,timestamp", "a,x,100", "a,y,60", "a,x,50"])
-    raw = read_interactions(path, duplicates=keep)
-    kept = dict(zip(np.array(raw.item_ids.to_pylist())[raw.items], raw.order))
-    assert kept == {"x": time, "y": 60}
+@pytest.mark.parametrize(("keep", "rows"), [("first", [2, 3]), ("last", [3, 4])])
+def test_without_times_the_first_or_last_row_is_kept(tmp_path: Path, keep: str, rows: list[int]) -> None:
+    raw = read_interactions(text_file(tmp_path, ["user,item", "a,x", "a,y", "a,x"]), duplicates=keep)
+    assert raw.row_number.tolist() == rows
 
 
 def test_a_whole_file_without_a_last_newline_is_read(tmp_path: Path) -> None:
@@ -208,3 +206,11 @@ def test_data_info_tells_its_own_options(
 ) -> None:
     (tmp_path / "plays.csv").write_text("listener,track\na,b\na,c\n")
     assert said in refused(monkeypatch, capfd, "data", "info", str(tmp_path / "plays.csv"), "--columns", columns)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("first", [10, 5]), ("last", [30, 5])])
+def test_what_stands_twice_counts_by_its_time_and_not_its_row(tmp_path: Path, keep: str, kept: list[int]) -> None:
+    rows = ["user,item,timestamp", "ann,x,20", "ann,x,30", "ann,x,10", "ann,y,5"]
+    raw = read_interactions(text_file(tmp_path, rows), duplicates=keep)
+    assert raw.order is not None
+    assert sorted(raw.order.tolist(), reverse=True) == kept

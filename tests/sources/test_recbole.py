@@ -86,7 +86,10 @@ def test_repeated_pairs(tmp_path: Path) -> None:
         ({"inter": INTER, "train_inter": INTER}, "NAME.inter alone, or NAME.train.inter, NAME.valid.inter and"),
         ({"train_inter": INTER}, "NAME.test.inter; there are shop.train.inter"),
         ({"train_inter": INTER, "valid_inter": INTER}, "there are shop.train.inter, shop.valid.inter"),
-        ({"inter": INTER.replace("7.5", "soon")}, "shop.inter, row 5: the timestamp must be a number, not 'soon'"),
+        (
+            {"inter": INTER.replace("7.5", "soon")},
+            "shop.inter, row 5: the timestamp must be a number, or all of them as 2024-01-31 01:06, not 'soon'",
+        ),
         ({"inter": INTER.replace("\n", "\nc\n", 1)}, "shop.inter: cannot be read to its end"),
         ({"inter": INTER, "item": ITEM.replace("item_id", "id")}, "shop.item: there is no column 'item_id'"),
         ({"inter": INTER, "item": ITEM.replace("\nx", "\ny")}, "shop.item: the item y stands in 2 rows"),

@@ -131,7 +131,10 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     ("texts", "expected"),
     [
         ({"train": TRAIN.replace("time", "tme")}, "/train.csv: there is no column 'time' for the timestamp; did you"),
-        ({"dev": DEV.replace("106", "x")}, ", row 2 of dev.csv: the timestamp must be a number, not 'x'"),
+        (
+            {"dev": DEV.replace("106", "x")},
+            ", row 2 of dev.csv: the timestamp must be a number, or all of them as 2024-01-31 01:06, not 'x'",
+        ),
         ({"dev": DEV.replace("2\t13", "\t13")}, ", row 2 of dev.csv: the user is missing"),
         (
             {"test": TEST.replace("[12, 77]", "12 77")},
