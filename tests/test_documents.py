@@ -67,7 +67,7 @@ def less(command: str) -> list[str]:
 
 
 def of_its_own(command: str) -> bool:
-    """Return whether a command needs a process of its own: Lightning starts it again for a second rank, or W&B stays."""
+    """Return whether a command needs a process of its own: Lightning starts it again as a second rank, W&B stays."""
     return "wandb" in command or "conf/strategy" in command
 
 
