@@ -1,4 +1,4 @@
-"""Id tables of which every process holds a share of the rows, for tables that no device holds whole.
+"""Id tables of which every process holds a share of the rows, for tables whose training no device holds.
 
 Each process of a mesh trains on the same batches: it looks up the rows that it has, zeros for the others, and the sum
 over processes is what one process with the whole table would have. Tables are DTensors, so that Lightning's

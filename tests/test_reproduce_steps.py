@@ -17,9 +17,9 @@ PRINTS = "{run: python -m lightning_vq data info planted, prints: planted.txt}"
 DRAWS = "{run: 'python -m lightning_vq data info planted --figure {out}/f.png', makes: f.png}"
 
 
-def written(folder: Path, *steps: str, more: str = "") -> str:
+def written(folder: Path, *steps: str) -> str:
     path = folder / "mine.yaml"
-    path.write_text(f"title: Mine\n{more}steps:\n" + "".join(f"  - {step}\n" for step in steps))
+    path.write_text("title: Mine\nsteps:\n" + "".join(f"  - {step}\n" for step in steps))
     return str(path)
 
 
@@ -70,6 +70,28 @@ def test_commands_run_once(tmp_path: Path) -> None:
     assert "Written" not in again
 
 
+MAKES = """import pathlib, sys
+folder = pathlib.Path(sys.argv[1]) / "run"
+folder.mkdir(exist_ok=(pathlib.Path(sys.argv[1]) / "again").exists())
+(folder / "told").write_text("half")
+(pathlib.Path(sys.argv[1]) / "again").write_text("")
+sys.exit(0 if sys.argv[2:] else 3)
+"""
+
+
+def test_a_command_that_makes_its_own_folder_and_is_stopped_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "make.py").write_text(MAKES)
+    out = ("--out", str(tmp_path / "a folder's"))
+    step = f"{{run: 'python {tmp_path}/make.py {{out}}', makes: run/told}}"
+    assert "status 3" in refused(monkeypatch, capfd, "reproduce", written(tmp_path, step), *out)
+    (tmp_path / "make.py").write_text(MAKES.replace("3)", "0)"))
+    said = done("reproduce", written(tmp_path, step), *out)
+    assert "Written: " in said
+    assert "There already" in done("reproduce", written(tmp_path, step), *out)
+
+
 def test_what_another_command_made_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +121,8 @@ def test_bad_steps(
 
 def test_data_that_is_not_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIGHTNING_VQ_DATA", str(tmp_path))
-    told = done("reproduce", written(tmp_path, PRINTS, more="source: ml-1m\n"), "--out", str(tmp_path / "out"))
+    step = PRINTS.replace("}", ", source: ml-1m}")
+    told = done("reproduce", written(tmp_path, step), "--out", str(tmp_path / "out"))
     assert "Not run: " in told
     assert "data download ml-1m" in told
 

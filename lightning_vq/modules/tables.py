@@ -1,5 +1,6 @@
 """The id tables of a model and the quantizers on them: made from the facts of the data, looked up, cut by rows."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -151,9 +152,13 @@ class QuantizedTables(Family):
                 "trainer.strategy.init_args: tables are cut over all processes: data_parallel_size must be 1 and "
                 f"tensor_parallel_size {self.trainer.world_size}"
             )
+        if "PL_GLOBAL_SEED" not in os.environ:  # processes would draw batches of their own, and sum up other rows
+            raise UserError("tables that are cut by rows need a seed: --seed_everything=0, or seed_everything(0)")
         for name, table in self.tables.items():
             if table.requires_grad and not is_sharded(table):
                 self.tables[name] = shard(table, mesh["tensor_parallel"])
+        if not any(is_sharded(table) for table in self.tables.values()):
+            raise UserError("there is no table that could be cut by rows: leave trainer.strategy out")
         for part in self.quantizers.modules():
             if isinstance(part, MovingAverage):
                 part.shared = False  # all processes see the same batches

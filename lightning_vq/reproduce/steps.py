@@ -23,11 +23,13 @@ class Step:
         run: a command that begins with python; `{out}` in it is the folder of results.
         makes: file in that folder that it leaves.
         prints: file in that folder in which what it prints is kept; in place of `makes`.
+        source: data set that it needs.
     """
 
     run: str
     makes: str | None = None
     prints: str | None = None
+    source: str | None = None
 
     @property
     def target(self) -> str:
@@ -42,14 +44,12 @@ class Steps:
         title: paper and number.
         about: what a reader must know.
         same_as: name of the part with the same runs.
-        source: data set that the commands need.
         steps: the commands, in order.
     """
 
     title: str
     about: str = ""
     same_as: str | None = None
-    source: str | None = None
     steps: list[Step] = field(default_factory=list)
 
     def check(self) -> None:
@@ -93,33 +93,39 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
         UserError: the data is not at hand, a command failed, or a file is there that another command has made.
     """
     record = folder / "steps.json"
-    made: dict[str, str] = read_json(record) if record.is_file() else {}
+    begun: dict[str, dict[str, str]] = read_json(record) if record.is_file() else {}  # {target: {run, state}}
+    for step in part.steps:
+        if (folder / step.target).exists() and begun.get(step.target, {}).get("run") != step.run:
+            raise UserError(f"{folder / step.target} was made by another command than {step.run!r}: move it away")
     for line in (part.title, part.about):
         print(line)
-    missing = Row("", source=part.source).at_hand(None) if part.source is not None else None
     for step in part.steps:
         target = folder / step.target
-        if target.exists() and made.get(step.target) != step.run:
-            raise UserError(f"{target} was made by another command than {step.run!r}: move it away")
-        if target.exists():
+        if target.exists() and begun[step.target]["state"] == "finished":
             print(f"There already: {target}")
             continue
+        missing = Row("", source=step.source).at_hand(None) if step.source is not None else None
         if report or missing:
             print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _run(step, folder)
-        made[step.target] = step.run
-        write_json(record, made)
+        folder.mkdir(parents=True, exist_ok=True)
+        for state in ("begun", "finished"):  # one that was stopped is run again, and goes on where its command can
+            if state == "finished":
+                _run(step, folder)
+            begun[step.target] = {"run": step.run, "state": state}
+            write_json(record, begun)
         print(f"Written: {target}", flush=True)
 
 
 def _run(step: Step, folder: Path) -> None:
-    command = [sys.executable, *shlex.split(step.run.replace(OUT, str(folder)))[1:]]
-    print(f"\n{step.run.replace(OUT, str(folder))}", flush=True)
+    words = [word.replace(OUT, str(folder)) for word in shlex.split(step.run)]
+    command = [sys.executable, *words[1:]]
+    print(f"\n{shlex.join(words)}", flush=True)
     process = subprocess.run(command, stdout=subprocess.PIPE if step.prints else None, text=True, check=False)
     if process.returncode == 130:
         raise KeyboardInterrupt
+    if process.returncode and step.prints is not None:
+        print(process.stdout, end="")
     if process.returncode:
         raise UserError(f"{step.run!r} ended with status {process.returncode}; see above")
     if step.prints is not None:
