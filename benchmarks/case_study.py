@@ -20,6 +20,7 @@ import torch
 
 from lightning_vq.data import TimedData
 from lightning_vq.data.base import category_rows
+from lightning_vq.data.splits import TRAIN
 from lightning_vq.runs import read_yaml
 
 PAIRS = 20_000  # of each kind that the means are over
@@ -36,7 +37,7 @@ def read(run: Path) -> tuple[TimedData, Path]:
 
 def last_items(data: TimedData) -> torch.Tensor:
     """Return whether each item is among the last of each user (U, N), 0 or 1."""
-    line = data.trained["user"]
+    line = data.timelines[TRAIN]["user"]
     recent = line.recent(line.now, data.recent).long()
     table = torch.zeros(data.user_count, data.item_count + 1)
     table.scatter_(1, torch.where(recent < 0, data.item_count, recent), 1.0)
@@ -51,11 +52,10 @@ def main() -> None:
     data, patterns = read(o.run)
     assert data.raw is not None
     names, rows = category_rows(data.raw.item_metadata)
-    kinds = torch.zeros(data.item_count, len(names) + 1).scatter_(1, torch.where(rows < 0, len(names), rows), 1.0)[
-        :, :-1
-    ]
+    kinds = torch.zeros(data.item_count, len(names) + 1)
+    kinds.scatter_(1, torch.where(rows < 0, len(names), rows), 1.0)
     last = last_items(data)
-    mixes = last @ kinds  # (U, G)
+    mixes = last @ kinds[:, :-1]  # (U, G)
     mixes /= mixes.norm(dim=1, keepdim=True).clamp_min(1e-9)
     common = (last @ last.T).fill_diagonal_(-1)  # (U, U)
     codes = torch.tensor(pq.read_table(patterns / "semantic_ids" / "user.parquet")["codes"].to_pylist())

@@ -3,8 +3,8 @@
     python benchmarks/row_sharded.py [--rows 2000000] [--processes 1 2]
 
 Each row of the printed table is a run of `trainer.fit` (BPRMF, width 64, one epoch of one block) in processes of its
-own on gloo: the size of a process's tables and of their moments, what its resident memory has grown by
-since before the model was made, and the time of a step. The loss is the same in all rows.
+own on gloo, without evaluation and checkpoints: the size of a process's tables and of their moments, what its resident
+memory has grown by since before the model was made, and the time of a step. The loss is the same in all rows.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from lightning_vq.sources.list_sources import LISTS, ListSource, list_source
 from lightning_vq.sources.lists import Range, filtered, qualifying
 from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
+from lightning_vq.sources.readers import lists_only, no_interactions
 
 
 def main(arguments: list[str]) -> None:
@@ -168,7 +169,7 @@ def _info(options: argparse.Namespace) -> None:
             print("\n".join(lines))
             return
         lines.append(f"lies in   {folder}")
-        if source.counts is None and (name in LISTS or name in CLICKS):
+        if source.read in (no_interactions, lists_only):
             if options.figure:
                 raise UserError(f"--figure is of interactions; {name} has none")
             if (least_user, least_item) != (1, 1):

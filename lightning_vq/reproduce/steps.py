@@ -109,11 +109,11 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
             print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        for state in ("begun", "finished"):  # one that was stopped is run again, and goes on where its command can
-            if state == "finished":
-                _run(step, folder)
-            begun[step.target] = {"run": step.run, "state": state}
-            write_json(record, begun)
+        begun[step.target] = {"run": step.run, "state": "begun"}  # if it is stopped it goes on where its command can
+        write_json(record, begun)
+        _run(step, folder)
+        begun[step.target]["state"] = "finished"
+        write_json(record, begun)
         print(f"Written: {target}", flush=True)
 
 
@@ -124,12 +124,11 @@ def _run(step: Step, folder: Path) -> None:
     process = subprocess.run(command, stdout=subprocess.PIPE if step.prints else None, text=True, check=False)
     if process.returncode == 130:
         raise KeyboardInterrupt
-    if process.returncode and step.prints is not None:
+    if step.prints is not None:
         print(process.stdout, end="")
     if process.returncode:
         raise UserError(f"{step.run!r} ended with status {process.returncode}; see above")
     if step.prints is not None:
-        print(process.stdout, end="")
         with replacing(folder / step.prints) as path:
             path.write_text(process.stdout)
     elif not (folder / step.target).exists():
