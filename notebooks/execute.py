@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from traitlets.config import Config
 
 SECONDS = 120  # of a whole notebook, after which it is stopped
 QUIET = ["--log-level=ERROR"]  # a kernel warns that what it says on this machine is not encrypted
@@ -19,11 +20,14 @@ QUIET = ["--log-level=ERROR"]  # a kernel warns that what it says on this machin
 async def execute(path: Path, turns: asyncio.Semaphore) -> bool:
     """Execute a notebook in its own folder, and return whether that went well."""
     notebook, at, why = nbformat.read(path, as_version=4), [0], ""
-    client = NotebookClient(notebook, resources={"metadata": {"path": str(path.parent)}}, extra_arguments=QUIET)
-    client.on_cell_start = lambda cell, cell_index: at.append(cell_index)
     async with turns:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:  # what a notebook leaves behind goes with it
+            # Files as sockets: a port that was free when it was chosen may be taken when the kernel begins to listen.
+            sockets = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"})
+            inside = {"metadata": {"path": str(path.parent)}}
+            client = NotebookClient(notebook, resources=inside, extra_arguments=QUIET, config=sockets)
+            client.on_cell_start = lambda cell, cell_index: at.append(cell_index)
             try:
                 await asyncio.wait_for(client.async_execute(env={**os.environ, "TMPDIR": folder}), SECONDS)
             except (TimeoutError, CellExecutionError, DeadKernelError) as error:  # one that is stopped is dead, too
