@@ -111,11 +111,12 @@ def softmax(scores: Tensor, observed: Tensor) -> Tensor:
     return cross_entropy(scores, observed)
 
 
-CELLS = 1 << 22  # scores that `all_items` holds at a time
+CELLS = 1 << 20  # scores that `all_items` holds at a time: as many as stay in a core's cache; 16 times that off the CPU
+ROWS = 64  # but rows of scores at least: each block also goes once over all keys and their gradients
 
 
 def all_items(hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """-mean log softmax over all items, at the observed one; scores (M, N) are never held at once.
+    """-mean log softmax over all items, at the observed one; of the scores (M, N) a block of rows is held at a time.
 
     Args:
         hidden: (M, D).
@@ -140,7 +141,7 @@ class _AllItems(torch.autograd.Function):
         wide = torch.promote_types(keys.dtype, torch.float32)  # sums over blocks
         to_hidden, to_keys = torch.empty_like(hidden), torch.zeros_like(keys, dtype=wide)
         to_bias = None if bias is None else torch.zeros_like(bias, dtype=wide)
-        block = max(1, CELLS // len(keys))
+        block = max(ROWS, CELLS * (1 if hidden.device.type == "cpu" else 16) // len(keys))
         for start in range(0, len(hidden), block):
             rows, of = hidden[start : start + block], targets[start : start + block, None]
             scores = rows @ keys.T if bias is None else torch.addmm(bias, rows, keys.T)
