@@ -14,10 +14,6 @@ from lightning_vq.runs import replacing
 from lightning_vq.terminal import console
 
 LISTS = "Of lists: what items of a group add to a list's metric, over the lists that hold one."
-NOT_COVERED = (
-    "One seed each: users are the unit, so that nothing here tells what other seeds would give. For that, train "
-    "several and compare their means."
-)
 HEAD = ["A", "B", "difference [95 %]", "%", "p", "p Holm", ""]
 
 
@@ -50,17 +46,25 @@ def blocks(rows: Sequence[Comparison], metric: str) -> list[tuple[str, list[str]
 
 def notes(rows: Sequence[Comparison]) -> list[str]:
     """Return what a reader of the tables must know."""
+    unit = "lists" if rows[0].metric.endswith("/list") else "users"
+    not_covered = (
+        f"One seed each: {unit} are the unit, so that nothing here tells what other seeds would give. For that, train "
+        "several and compare their means."
+    )
+    fewer = {row.metric: row.n for row in rows if row.of == "all" and row.n < rows[0].n}
+    but = f" ({', '.join(f'{name}: {n:,}' for name, n in fewer.items())})" if fewer else ""
     main, groups = (sum((row.of == "all") is whole for row in rows) for whole in (True, False))
-    items = ", and of the items held out (n cases)" if any(row.of == "items" for row in rows) else ""
+    kinds = {"users": "users", "items": "the items held out (n cases)"}
+    held = ", and of ".join(told for kind, told in kinds.items() if any(row.of == kind for row in rows))
     said = [
-        f"Means over {rows[0].n:,} test users; difference B - A with its bootstrap interval (none under {FEWEST} "
-        f"users); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
+        f"Means over {rows[0].n:,} test {unit}{but}; difference B - A with its bootstrap interval (none under {FEWEST} "
+        f"{unit}); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
         f"for {main} comparisons of metrics, {groups} of groups; better, worse: p Holm < {ALPHA}.",
-        f"Groups are of users{items}, as A's training counted them. {DEFINITION[0].upper()}{DEFINITION[1:]}.",
+        f"Groups are of {held}, as A's training counted them. {DEFINITION[0].upper()}{DEFINITION[1:]}.",
         *([LISTS] if any(row.of == "items" and row.metric.endswith("/list") for row in rows) else []),
-        NOT_COVERED,
+        not_covered,
     ]
-    return said if groups else [said[0], NOT_COVERED]
+    return said if groups else [said[0], not_covered]
 
 
 def conclusions(rows: Sequence[Comparison]) -> list[str]:
@@ -84,7 +88,7 @@ def conclusions(rows: Sequence[Comparison]) -> list[str]:
             sentence = f"{run} is {first} {against} on {n} of {len(whole)} metrics after correction, {rest}"
         else:
             sentence = f"{run} and {against}: no difference survives the correction"
-            sentence += " on all users" if any(row.verdict for row in ours) else ""
+            sentence += " over all" if any(row.verdict for row in ours) else ""
         for word in ("better", "worse"):
             groups = [row for row in ours if row.of != "all" and row.verdict == word]
             if groups:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from lightning_vq import comparison
 from lightning_vq.comparison import Comparison, bootstrap_interval, holm, paired, sign_flip_p
+from lightning_vq.comparison_report import notes
 
 
 def exact(differences: np.ndarray) -> float:
@@ -122,3 +123,14 @@ def test_holm_worked_by_hand() -> None:
     assert holm(np.array([0.04, 0.01, 0.03, 0.02])) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
     assert holm(np.array([0.03])).tolist() == [0.03]
+
+
+def test_a_reader_is_told_how_many_of_what_were_compared() -> None:
+    row = Comparison("b", "a", "all", "", "hr@5/list", 90, 0.1, 0.2, 0.1, 0.0, 0.2, 0.001, 0.002)
+    said = notes([row, row._replace(metric="hr@10/list", n=12)])
+    assert "Means over 90 test lists (hr@10/list: 12);" in said[0]
+    assert said[1].startswith("One seed each: lists are the unit")
+    of_users = row._replace(metric="hr@5/full")
+    said = notes([of_users, of_users._replace(of="items", group="cold")])
+    assert "Means over 90 test users;" in said[0]
+    assert said[1].startswith("Groups are of the items held out (n cases), as A's")

@@ -238,18 +238,22 @@ class ListCompletion(Recommender):
         return random_scorer(asked, data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
-        """Return cases (B,) and items (B, C), -1 after the last."""
+        """Return cases (B,) and items (B, C), -1 after the last; with the protocols of one next item its scores (B, C)."""
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
             return batch.cases, self._candidates(batch, inputs, targets, self.top_k)
         scores = self._scores(inputs, batch.seen)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
-        return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1)
+        return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1), best.values
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Return a row per list and place: list, place (1 is best), item."""
+        """Return a row per list and place: list, place (1 is best), item, and score where one item is to come.
+
+        A candidate for many places has a score at each, and none over all.
+        """
         assert isinstance(data, ListData)
-        cases, items = (torch.cat(column) for column in zip(*parts))
+        cases, items, *scores = (torch.cat(column) for column in zip(*parts))
         lists, places = (items >= 0).nonzero().unbind(1)
         columns = {"list": data.list_ids(cases[lists]), "place": pa.array((places + 1).numpy())}
-        return columns | {"item": data.item_ids(items[lists, places])}
+        columns["item"] = data.item_ids(items[lists, places])
+        return columns | {"score": pa.array(score[lists, places].float().numpy()) for score in scores}

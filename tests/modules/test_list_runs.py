@@ -100,6 +100,7 @@ def test_what_a_test_and_a_prediction_write(
     for row in pq.read_table(tmp_path / "completions.parquet").to_pylist():
         written.setdefault(row["list"], []).append(row["item"])
         assert row["place"] == len(written[row["list"]]) <= 10
+        assert ("score" in row) == (protocol == "next")
     assert set(written) == set(found)
     assert all(len(set(items)) == len(items) for items in written.values())
     if protocol == "next":
