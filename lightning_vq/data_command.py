@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def _columns(text: str) -> dict[str, str]:
         columns = yaml.safe_load(text)
     except yaml.YAMLError:
         columns = None
-    if not isinstance(columns, dict):
+    if not isinstance(columns, dict) or not all(isinstance(one, str) for pair in columns.items() for one in pair):
         raise argparse.ArgumentTypeError(
             f"must map roles to columns, as '{{user: listener, item: track}}', not {text!r}"
         )
@@ -158,6 +159,8 @@ def _info(options: argparse.Namespace) -> None:
         lines = [f"folder    {name} ({format_of(Path(name)).name})"]
     else:
         source = named_source(name)
+        if options.columns or options.duplicates != "refuse":
+            raise UserError(f"--columns and --duplicates are of a file or folder of your own; {name} is a named source")
         folder = source.folder(root)
         lines = [f"about     {source.about}", f"licence   {source.licence}"]
         lines += [f"from      {remote.url}" for remote in source.remotes]
@@ -200,6 +203,7 @@ def _info_of(raw: Interactions, least_user: int, least_item: int) -> Interaction
     print(f"before    {_told(before)}; {100 * before[0] / (before[1] * before[2]):.3f} % dense")
     print(f"after     {_told(after)} (min_user={least_user}, min_item={least_item})")
     print(f"a user    {lengths.min()} to {lengths.max():,} interactions, median {int(np.median(lengths))}")
+    print(f"times     {_period(kept)}")
     if kept.split is not None:
         print("split     " + ", ".join(f"{part} {(kept.split == part).sum():,}" for part in ("train", "dev", "test")))
     for part, (users, negatives) in kept.negatives.items():
@@ -213,6 +217,20 @@ def _info_of(raw: Interactions, least_user: int, least_item: int) -> Interaction
     if kept.relations:
         print("relations " + ", ".join(f"{name} {len(heads):,}" for name, (heads, _) in kept.relations.items()))
     return kept
+
+
+def _period(of: Interactions) -> str:
+    """Return from when to when interactions are, as dates where the numbers are seconds or parts of them since 1970."""
+    if of.order is None:
+        return "none: the order of the rows"
+    first, last = of.order.min(), of.order.max()
+    if not of.clock:
+        return f"none: each user's own order, {first} to {last}"
+    least, most = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1990, 2100))
+    for unit in (1, 10**3, 10**6, 10**9):
+        if least <= first / unit <= last / unit < most:
+            return " to ".join(f"{datetime.fromtimestamp(at / unit, UTC):%Y-%m-%d}" for at in (first, last))
+    return f"{first} to {last}"
 
 
 def _verify(source: Source, root: str | None) -> None:

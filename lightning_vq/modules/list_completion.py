@@ -238,7 +238,7 @@ class ListCompletion(Recommender):
         return random_scorer(asked, data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
-        """Return cases (B,) and items (B, C), -1 after the last; with the protocols of one next item its scores (B, C)."""
+        """Return cases (B,) and items (B, C), -1 after the last; of one next item scores (B, C) too."""
         inputs, targets = given(batch.items, batch.known)
         if self.protocol == "halves":
             return batch.cases, self._candidates(batch, inputs, targets, self.top_k)
@@ -256,4 +256,6 @@ class ListCompletion(Recommender):
         lists, places = (items >= 0).nonzero().unbind(1)
         columns = {"list": data.list_ids(cases[lists]), "place": pa.array((places + 1).numpy())}
         columns["item"] = data.item_ids(items[lists, places])
-        return columns | {"score": pa.array(score[lists, places].float().numpy()) for score in scores}
+        if scores:
+            columns["score"] = pa.array(scores[0][lists, places].float().numpy())
+        return columns

@@ -1,0 +1,37 @@
+"""`data info` tells from when to when interactions are."""
+
+from pathlib import Path
+
+import pytest
+
+from lightning_vq import data_command
+from lightning_vq.errors import UserError
+
+DAYS = 1_700_000_000, 1_700_000_000 + 3 * 86_400  # from 2023-11-14
+
+
+@pytest.mark.parametrize(
+    ("head", "times", "told"),
+    [
+        (",timestamp", DAYS, "2023-11-14 to 2023-11-17"),
+        (",timestamp", [1000 * at for at in DAYS], "2023-11-14 to 2023-11-17"),
+        (",timestamp", (3, 17), "3 to 17"),
+        ("", ("", ""), "none: the order of the rows"),
+    ],
+)
+def test_dates_where_times_are_of_a_calendar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, times: list[int], told: str
+) -> None:
+    path = tmp_path / "log.csv"
+    rows = [f"u{i},i{i}" + (f",{at}" if head else "") for i, at in enumerate(times)]
+    path.write_text("\n".join([f"user,item{head}", *rows]) + "\n")
+    data_command.main(["info", str(path)])
+    assert f"times     {told}\n" in capsys.readouterr().out
+
+
+def test_options_of_files_are_refused_of_named_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (["--columns", "{user: a}"], ["--duplicates", "last"]):
+        with pytest.raises(UserError, match="ml-100k is a named source"):
+            data_command.main(["info", "ml-100k", *option])
+    with pytest.raises((UserError, SystemExit)):
+        data_command.main(["info", "log.csv", "--columns", "{user: 3}"])
