@@ -21,6 +21,7 @@ class Collected(Metric):
         super().__init__()
         for name in self.kind._fields:
             self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._dims: list[int] = []  # of the columns
 
     def take(self, *columns: Tensor) -> None:
         """Take a batch of every column."""
@@ -34,8 +35,10 @@ class Collected(Metric):
         cases = columns[0][order]
         first = torch.ones_like(cases, dtype=torch.bool)
         first[1:] = cases[1:] != cases[:-1]
+        self._dims = [column.dim() for column in columns]
         return self.kind(*(column[order[first]] for column in columns))
 
     def whole(self) -> Any:
         """Return the columns, one element of each case."""
-        return self.kind(*map(torch.atleast_1d, self.compute()))
+        found = self.compute()  # of one element torchmetrics makes a scalar
+        return self.kind(*(one.reshape([1] * dim) if one.dim() == 0 else one for one, dim in zip(found, self._dims)))

@@ -112,7 +112,8 @@ def softmax(scores: Tensor, observed: Tensor) -> Tensor:
 
 
 CELLS = 1 << 20  # scores that `all_items` holds at a time: as many as stay in a core's cache; 16 times that off the CPU
-ROWS = 64  # but rows of scores at least: each block also goes once over all keys and their gradients
+ROWS = 64  # but rows of scores at least, since each block also goes once over all keys and their gradients,
+MOST = 1 << 26  # as long as these are no more scores than that
 
 
 def all_items(hidden: Tensor, keys: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
@@ -141,7 +142,8 @@ class _AllItems(torch.autograd.Function):
         wide = torch.promote_types(keys.dtype, torch.float32)  # sums over blocks
         to_hidden, to_keys = torch.empty_like(hidden), torch.zeros_like(keys, dtype=wide)
         to_bias = None if bias is None else torch.zeros_like(bias, dtype=wide)
-        block = max(ROWS, CELLS * (1 if hidden.device.type == "cpu" else 16) // len(keys))
+        cells = CELLS * (1 if hidden.device.type == "cpu" else 16)
+        block = max(1, cells // len(keys), min(ROWS, MOST // len(keys)))
         for start in range(0, len(hidden), block):
             rows, of = hidden[start : start + block], targets[start : start + block, None]
             scores = rows @ keys.T if bias is None else torch.addmm(bias, rows, keys.T)
@@ -149,7 +151,7 @@ class _AllItems(torch.autograd.Function):
             most, observed = scores.amax(1, keepdim=True), scores.gather(1, of)
             share = scores.sub_(most).exp_()  # once, for the norm and for the gradients
             norm = share.sum(1, keepdim=True)
-            total += (norm.log() + most - observed).sum()
+            total += (norm.log() + (most - observed)).sum()  # in this order: log N is lost beside a score of 1e7
             if wanted:
                 share.div_(norm)
                 share.scatter_add_(1, of, torch.full_like(of, -1, dtype=share.dtype))
@@ -159,8 +161,8 @@ class _AllItems(torch.autograd.Function):
                 to_hidden[start : start + block] = share @ keys
                 to_keys += share.T @ rows
         ctx.save_for_backward(to_hidden, to_keys.to(keys.dtype), None if to_bias is None else to_bias.to(keys.dtype))
-        ctx.count = len(hidden)
-        return (total / len(hidden)).to(torch.promote_types(hidden.dtype, torch.float32))
+        ctx.count = max(1, len(hidden))  # of no positions the loss is 0
+        return (total / ctx.count).to(torch.promote_types(hidden.dtype, torch.float32))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -51,11 +51,16 @@ def metric_rows(folder: Path, base: Path | None) -> list[Row]:
 def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[Row]:
     """Return rows on the training itself, the codes in use and the planted truth."""
 
+    def epochs(told: dict[str, Any]) -> str:
+        most = told.get("max_epochs") or -1  # none or -1: no limit
+        early = f" of {most}" if told["epochs"] < most else ""  # patience ended it
+        return f"{told['epochs']}{early} ({int(told['best'].get('epoch', -1)) + 1})"
+
     def row(label: str, show: Any) -> Row:
         return (label, show(theirs) if theirs else "", show(ours), "")
 
     rows = [
-        row("epochs (best)", lambda m: f"{m['epochs']} ({int(m['best'].get('epoch', -1)) + 1})"),
+        row("epochs (best)", epochs),
         row("training samples/s", lambda m: f"{m['samples_per_second']:,.0f}"),
         row("seconds, all in", lambda m: f"{m['seconds']:.1f}"),
     ]
@@ -105,7 +110,8 @@ def show(folder: Path, base: Path | None, title: str) -> None:
         table.add_section()
     if theirs is not None:
         users = _users(folder)  # none where no rows are ranked together
-        mean = f"Difference: mean over {users:,} test users, 95 % interval. " if users else ""
+        unit = "lists" if any(name.endswith("/list") for name in ours["test"]) else "users"
+        mean = f"Difference: mean over {users:,} test {unit}, 95 % interval. " if users else ""
         table.caption = f"{mean}One seed each."
     console(110).print(table)
 

@@ -109,7 +109,8 @@ class Verbs(LightningCLI):
         test = self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)[0]
         seconds = time.perf_counter() - began
         if self.trainer.is_global_zero:
-            self.artifacts.write(self.model, self.datamodule, weights["epoch"], dict(test), seconds)
+            most = self.trainer.max_epochs
+            self.artifacts.write(self.model, self.datamodule, weights["epoch"], most, dict(test), seconds)
         return folder
 
     def validate(self, **options: Any) -> None:

@@ -28,7 +28,7 @@ def test_loss_and_gradients_are_those_of_whole_scores(
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_scores_are_never_held_at_once() -> None:
+def test_scores_are_never_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 positions of 20,000 items would be 1.6 GB of scores."""
     hidden, keys = torch.zeros(20_000, 2, requires_grad=True), torch.zeros(20_000, 2, requires_grad=True)
     largest = 0
@@ -36,7 +36,39 @@ def test_scores_are_never_held_at_once() -> None:
         losses.all_items(hidden, keys, None, torch.zeros(20_000, dtype=torch.long)).backward()
     for event in profile.events():
         largest = max(largest, event.cpu_memory_usage)
-    assert largest <= 8 * max(losses.CELLS, losses.ROWS * 20_000)  # two blocks of float32
+    assert largest <= 16 << 20
+    monkeypatch.setattr(losses, "MOST", 40_000)
+    seen = [hidden.shape[0] for hidden in _blocks(monkeypatch, torch.zeros(7, 2), torch.zeros(20_000, 2))]
+    assert max(seen) == 2
+
+
+def _blocks(monkeypatch: pytest.MonkeyPatch, hidden: torch.Tensor, keys: torch.Tensor) -> list[torch.Tensor]:
+    """Return what is multiplied with the keys at a time."""
+    found: list[torch.Tensor] = []
+
+    def addmm(bias: torch.Tensor, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        found.append(rows)
+        return bias + rows @ other
+
+    monkeypatch.setattr(losses, "CELLS", 1)
+    monkeypatch.setattr(torch, "addmm", addmm)
+    losses.all_items(hidden, keys, torch.zeros(len(keys)), torch.zeros(len(hidden), dtype=torch.long))
+    return found
+
+
+def test_scores_far_from_zero_keep_their_loss() -> None:
+    for far in (0.0, 1e5, -1e7, 1e8):
+        loss = losses.all_items(torch.zeros(3, 2), torch.zeros(1000, 2), torch.full((1000,), far), torch.arange(3))
+        assert loss.item() == pytest.approx(6.907755)  # log 1000
+
+
+def test_of_no_positions_the_loss_is_zero() -> None:
+    hidden, keys = torch.zeros(0, 2, requires_grad=True), torch.zeros(5, 2, requires_grad=True)
+    loss = losses.all_items(hidden, keys, None, torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert keys.grad is not None
+    assert not keys.grad.any()
 
 
 def test_under_autocast_the_loss_stays_wide() -> None:

@@ -15,6 +15,7 @@ from lightning_vq.data import ListData
 from lightning_vq.data.alone import candidates, chances, drawn_batches
 from lightning_vq.data.negatives import KnownPairs
 from lightning_vq.data.splits import TEST
+from lightning_vq.errors import UserError
 from lightning_vq.losses import all_scores
 from lightning_vq.modules.decoding import next_hidden, whole_scores
 from lightning_vq.types import Pairs
@@ -137,3 +138,17 @@ def test_a_random_scorer_by_hand() -> None:
     assert counts.tolist() == [2, 2, 1]
     expected = {"hr@1": (0.5 + 0.5 + 1) / 3, "hr@2": 1.0, "ndcg@1": 2 / 3, "ndcg@2": (2 * (1 + 0.6309298) / 2 + 1) / 3}
     assert chances(counts, [1, 2]) == pytest.approx({name: expected[name] for name in expected})
+
+
+def test_shares_of_histories_are_relative() -> None:
+    parts = []
+    for ratio in ((8.0, 1.0, 1.0), (0.8, 0.1, 0.1)):
+        held = ListData(protocol="each", planted=PLANTED, ratio=ratio)
+        held.setup()
+        parts.append({part: len(stretches.cases) for part, stretches in held.parts.items()})
+    assert parts[0] == parts[1]
+    assert min(parts[0].values()) > 0
+    with pytest.raises(
+        UserError, match=r"the dev part is empty: no history is long enough for the ratio \[0.99, 0.005"
+    ):
+        ListData(protocol="each", planted=PLANTED, ratio=(0.99, 0.005, 0.005)).setup()

@@ -32,7 +32,7 @@ class ListBackbone(Backbone):
 
     needs: ClassVar[frozenset[str]] = frozenset({"lists"})
     length: int  # items of the longest list, from `prepare` on
-    progress: float = 0.0  # share of the training's epochs that is behind, for what grows harder with it
+    progress: float = 0.0  # share of the training that is behind, in epochs or what steps end it: a curriculum's place
     softmax_only: bool = False  # it learns by the softmax over all items, and by no sampled loss
 
     def __init__(self, dim: int, tied: bool, tokens: int = 0) -> None:

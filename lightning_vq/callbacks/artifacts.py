@@ -92,6 +92,7 @@ class Artifacts(Callback):
         module: Recommender,
         data: RecommenderData,
         epoch: int,
+        max_epochs: int | None,
         test: dict[str, float],
         test_seconds: float,
     ) -> dict[str, Any]:
@@ -101,10 +102,12 @@ class Artifacts(Callback):
             module: at its best epoch, just tested.
             data: that it was tested on.
             epoch: the best one, from 0.
+            max_epochs: that there could have been.
             test: metrics of the test.
             test_seconds: that it took.
         """
-        summary = {"state": "finished", **self._training(module, epoch), "test": test, "test_seconds": test_seconds}
+        summary = {"state": "finished", **self._training(module, epoch), "max_epochs": max_epochs}
+        summary |= {"test": test, "test_seconds": test_seconds}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
         summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
         summary["bytes"], full = (sum(-(-bits // 8) for bits in parts.values()) for parts in served_bits(module))

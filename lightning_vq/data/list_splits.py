@@ -65,17 +65,24 @@ def each_next(raw: RawLists, ratio: tuple[float, float, float], most: int | None
         raw: lists.
         ratio: shares of train, dev and test.
         most: items that are given at most, the last ones; None: all.
+
+    Raises:
+        UserError: histories are so short that a part is empty.
     """
     items, starts = torch.from_numpy(raw.items), torch.from_numpy(raw.starts)
     lengths = starts.diff()
     lists = torch.arange(len(lengths)).repeat_interleave(lengths)
     places = torch.arange(len(items)) - starts[lists]
-    share = (places + 0.5) / lengths[lists]
-    part_of = torch.bucketize(share.double(), torch.tensor([ratio[0], ratio[0] + ratio[1]]).double(), right=True)
+    share = (places + 0.5).double() / lengths[lists]
+    ends = torch.tensor([ratio[0], ratio[0] + ratio[1]], dtype=torch.float64) / sum(ratio)
+    part_of = torch.bucketize(share, ends, right=True)
     parts = {}
     most = int(lengths.max()) if most is None else most
     for part in (DEV, TEST):
         at = (part_of == part).nonzero()[:, 0]
+        if not len(at):
+            name, told = ("dev", "test")[part == TEST], list(ratio)
+            raise UserError(f"{raw.where}: the {name} part is empty: no history is long enough for the ratio {told}")
         at = at[torch.argsort(lists[at] * len(raw.item_ids) + items[at])]
         shown = places[at].clamp_max(most) + 1
         parts[part] = Stretches(items, at + 1 - shown, shown, shown - 1, lists[at])
@@ -83,6 +90,8 @@ def each_next(raw: RawLists, ratio: tuple[float, float, float], most: int | None
     first = ((part_of == TRAIN) & (places % (most + 1) == 0)).nonzero()[:, 0]
     length = (trained[lists[first]] - places[first]).clamp_max(most + 1)
     kept = length >= 2
+    if not kept.any():
+        raise UserError(f"{raw.where}: the train part is empty: no history has two items in the share {ratio[0]} of it")
     parts[TRAIN] = Stretches(items, first[kept], length[kept], length[kept] - 1, lists[first[kept]])
     return parts
 

@@ -71,6 +71,10 @@ def main(arguments: list[str]) -> None:
         check(artifact, module, ids)
         show(sizes(artifact))
         shutil.move(made, options.out)  # mapped files stay mapped
+    if module.quantizers and not any(quantizer.replaces for quantizer in module.quantizers.values()):
+        print(
+            "Trees add to vectors and keep them all: nothing is smaller. DPQ, MGQE, LowRank and Scalar compress tables."
+        )
     print(f"Artifact: {options.out} (its vectors and ids are the model's)")
     if isinstance(artifact.scoring, Continued):
         some = shlex.join(str(one) for one in ids["item"][:3].to_pylist())

@@ -115,7 +115,8 @@ class ListCompletion(Recommender):
     def training_step(self, block: Block, batch_idx: int) -> None:
         # At each step: a run that is resumed within an epoch has no start of it.
         assert isinstance(self.backbone, ListBackbone)
-        self.backbone.progress = min(1.0, self.current_epoch / max(1, self.trainer.max_epochs or 1))
+        limits = ((self.current_epoch, self.trainer.max_epochs), (self.global_step, self.trainer.max_steps))
+        self.backbone.progress = max((done / most for done, most in limits if most and most > 0), default=1.0)
         super().training_step(block, batch_idx)
 
     def task_loss(self, output: Output, batch: Lists) -> Tensor:

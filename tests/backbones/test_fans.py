@@ -33,10 +33,10 @@ def test_the_curriculum_by_hand(epoch: int, expected: list[int]) -> None:
     assert masks(FANS(DIM, 1, 1, steps=1), epoch / 20) == [1, 2, 5, 7, 12]
 
 
-@pytest.mark.parametrize("steps", [3, 5, 7, 10])
+@pytest.mark.parametrize("steps", [3, 5, 7, 10, 22])
 def test_every_epoch_of_any_schedule(steps: int) -> None:
     backbone = FANS(DIM, 1, 1, steps=steps).train()
-    for epochs in (10, 20, 33, 60):
+    for epochs in (10, 20, 22, 33, 60):
         for epoch in range(epochs):
             backbone.progress = epoch / epochs
             assert int(backbone.masked(torch.tensor([1000 * steps]))) == 1000 * (epoch * steps // epochs + 1)

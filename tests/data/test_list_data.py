@@ -1,6 +1,5 @@
 """ListData: what is given, what is to be predicted and what trains, by hand and against the file."""
 
-import gzip
 import os
 from collections import Counter
 from pathlib import Path
@@ -239,35 +238,3 @@ def test_real_data(options: dict[str, Any], train: int, held: int, length: int) 
         (batch, *_) = data.test_dataloader()
         assert batch.candidates is not None
         assert batch.candidates.shape == (256, 99)
-
-
-# -- creators ----------------------------------------------------------------------------------------------------------
-
-
-def test_creators_are_those_of_training_lists(tmp_path: Path) -> None:
-    folder = tmp_path / "aotm"
-    folder.mkdir()
-    entries = [f"{one},{place},{(one + place) % 9}" for one in range(30) for place in range(12)]
-    makers = [f"{one},{100 + one % 7 if one % 5 else one}" for one in range(30) if one != 3]  # of list 3 nobody tells
-    for name, head, lines in (("interactions", "list,position,item", entries), ("users", "list,creator", makers)):
-        with gzip.open(folder / f"{name}.csv.gz", "wt") as file:
-            file.write("\n".join([head, *lines]) + "\n")
-    data = ListData("aotm", root=str(tmp_path))
-    data.prepare_data()
-    data.setup()
-    made_by = dict(line.split(",") for line in makers)
-    train = [made_by.get(str(one)) for one in data.list_ids(data.parts[TRAIN].cases).to_pylist()]
-    told = data.vocabularies()["creator"]
-    names = [str(one) for one in told.ids.to_pylist()]
-    assert set(names) == {one for one in train if one is not None}
-    assert told.counts.tolist() == [train.count(name) for name in names]
-    assert data.facts().rows["creator"] == len(names)
-    for part in (TRAIN, DEV, TEST):
-        stretches = data.parts[part]
-        assert stretches.creators is not None
-        for case, row in zip(data.list_ids(stretches.cases).to_pylist(), stretches.creators.tolist()):
-            maker = made_by.get(str(case))
-            assert row == (names.index(maker) if maker in names else -1)
-    [batch, *_] = next(iter(data.train_dataloader())).batches()
-    assert batch.creators is not None
-    assert batch.creators.shape == batch.cases.shape

@@ -5,9 +5,9 @@ Liu et al., "FANS: Fast Non-Autoregressive Sequence Generation for Item List Con
 `model.init_args.categories` for vectors of clusters that are added to the items'. BERT's encoder and head (see
 encoder.py) on vectors of items, positions and of the two parts of a list. In training what the data says is known is
 given (half of a list), and of the n others the last floor(rho n) are masked and learned while the earlier ones are
-shown, in T steps of the training: rho = (floor(progress T) + 1) / T. In evaluation all n are masked. As in the authors'
-code some given items are hidden too in training and learned with the others (`known_probability`; four of five as
-<MASK>, see `clozed`).
+shown, in T steps of the training: rho = (floor(progress T) + 1) / T, and 1 in one that has no end set (no max_epochs,
+no max_steps). In evaluation all n are masked. As in the authors' code some given items are hidden too in training and
+learned with the others (`known_probability`; four of five as <MASK>, see `clozed`).
 
 Departures: one at least is masked; no [CLS] and [SEP], and one <MASK> for both parts, whose vectors tell them apart;
 the loss is a mean over all that is learned, where the authors add the means of given and masked items.
@@ -77,7 +77,7 @@ class FANS(Parallel):
 
     def masked(self, counts: Tensor) -> Tensor:
         """Return how many (B,) of the items to come, of which there are `counts` (B,), are masked."""
-        step = min(int(self.progress * self.steps) + 1, self.steps) if self.training else self.steps
+        step = min(int(self.progress * self.steps + 1e-9) + 1, self.steps) if self.training else self.steps
         return torch.minimum((counts * step // self.steps).clamp_min(1), counts)
 
     def learned(self, look: Lookup, batch: Lists) -> tuple[Tensor, Tensor]:
