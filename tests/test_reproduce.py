@@ -75,7 +75,7 @@ def test_files_and_a_second_call(whole: tuple[Path, str]) -> None:
     markdown = (folder / "table.md").read_text()
     assert "| Quantized | Base | N@10 |" in markdown
     assert "| Quantized | Base | torso items |" in markdown
-    assert "2 tuning trials for each of 2 rows, base models and quantized ones alike" in markdown
+    assert "at most 2 tuning trials for each of 2 rows, base models and quantized ones alike" in markdown
     assert "- Fixed: nobody tuned it" in markdown
     assert (folder / "table.png").read_bytes().startswith(b"\x89PNG")
     assert "](table.png)" in markdown

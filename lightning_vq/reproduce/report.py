@@ -67,7 +67,7 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     told = f"budget {budget[0]}: "
     if tuned:
         told += (
-            f"{budget[1].trials} tuning trials for each of {len(tuned)} rows, base models and quantized ones alike; "
+            f"at most {budget[1].trials} tuning trials for each of {len(tuned)} rows, base models and quantized ones alike; "
         )
     if len(tuned) < len(paper.rows):
         told += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
