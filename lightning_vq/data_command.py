@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from lightning_vq.figures import draw_frequencies
 from lightning_vq.sources.clicks import CLICKS, click_source, tally
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import format_of, is_folder, read_folder
-from lightning_vq.sources.interactions import Interactions, core
+from lightning_vq.sources.list_files import has_lists, read_lists
 from lightning_vq.sources.list_sources import LISTS, ListSource, list_source
-from lightning_vq.sources.lists import Range, filtered, qualifying
+from lightning_vq.sources.lists import Range, RawLists, filtered
 from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 from lightning_vq.sources.readers import lists_only, no_interactions
+from lightning_vq.sources.told import counts, interactions_told, lists_told, samples_told, told
 
 
 def main(arguments: list[str]) -> None:
@@ -47,8 +47,13 @@ def main(arguments: list[str]) -> None:
             one.add_argument(
                 "--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file or folder"
             )
-            one.add_argument("--min-user", type=int, default=1, metavar="K", help="drop users with fewer interactions")
-            one.add_argument("--min-item", type=int, default=1, metavar="K", help="drop items with fewer interactions")
+            for option, what in (
+                ("--min-user", "drop users with fewer interactions"),
+                ("--min-item", "drop items with fewer interactions"),
+                ("--min-length", "drop lists with fewer items"),
+                ("--max-length", "of a list's first items"),
+            ):
+                one.add_argument(option, type=int, metavar="K", help=what)
             one.add_argument("--figure", type=Path, metavar="PNG", help="draw how often users and items occur")
         if verb == "download":
             one.add_argument("--files", type=Path, metavar="DIR", help="folder of the official files, fetched by you")
@@ -59,8 +64,8 @@ def main(arguments: list[str]) -> None:
         try:
             _info(options)
         except UserError as error:  # readers tell the options of `fit`
-            told = re.sub(r"--data\.init_args\.columns\.(\w+)=NAME", r"--columns '{\1: NAME}'", str(error))
-            raise UserError(told.replace("--data.init_args.duplicates=", "--duplicates=")) from None
+            text = re.sub(r"--data\.init_args\.columns\.(\w+)=NAME", r"--columns '{\1: NAME}'", str(error))
+            raise UserError(text.replace("--data.init_args.duplicates=", "--duplicates=")) from None
     elif options.name == "planted":
         print("planted is embedded: nothing to download, nothing to verify")
     elif options.verb == "download":
@@ -71,54 +76,11 @@ def main(arguments: list[str]) -> None:
         _verify(named_source(options.name), options.root)
 
 
-def _counted(name: str, root: str | None) -> list[str]:
-    """Return what there is to tell of a source's samples for click-through rate."""
-    feed, schema = click_source(name, root)
-    found, split = tally(feed, schema)
-    share = f"{found.clicks / found.samples:.2%}"
-    lines = [f"samples   {found.samples:,}, {found.clicks:,} of them clicked ({share})", f"fields    {found.fields}"]
-    if schema.numeric:
-        lines.append(f"numbers   {', '.join(schema.numeric)}")
-    if schema.sequence:
-        lines.append("sequences " + ", ".join(f"{name} (of {vocab})" for name, vocab in schema.sequence.items()))
-    if split:
-        lines.append("split     " + ", ".join(f"{part} {split.get(part, 0):,}" for part in ("train", "dev", "test")))
-    return lines
-
-
-def _listed(name: str, root: str | None) -> list[str]:
-    """Return what there is to tell of a source's lists, in the range that papers keep."""
-    source, raw = LISTS[name], list_source(name, root)
-    kept = filtered(raw, source.kept)
-    lengths = kept.lengths
-    shares = ", ".join(f"{qualifying(lengths, k):,} have {k} or more" for k in (5, 10))
-    lines = [
-        f"before    {raw.counts.told}",
-        f"after     {kept.counts.told} ({source.kept.told})",
-        _expected(source),
-        f"a list    {lengths.min()} to {lengths.max()} items, median {int(np.median(lengths))}",
-        f"halves    of {len(lengths):,} targets {shares}: metrics @k are of these lists alone",
-    ]
-    if kept.creators is not None:
-        known = kept.creators.drop_null()
-        lines.append(f"creators  {len(known.unique()):,} of {len(known):,} lists")
-    return lines
-
-
 def _expected(source: ListSource) -> str:
     """Return what is left of a source's lists in that range, as far as it is known."""
     if source.reached:
         return f"expected  {source.expected.told}"
     return f"published {source.expected.told} (CAGE, table 5; not compared with these files so far)"
-
-
-def _counts(raw: Interactions) -> tuple[int, int, int]:
-    return len(raw.users), len(np.unique(raw.users)), len(np.unique(raw.items))
-
-
-def _told(counts: tuple[int, int, int]) -> str:
-    interactions, users, items = counts
-    return f"{interactions:,} interactions, {users:,} users, {items:,} items"
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -147,13 +109,16 @@ def _list(root: str | None) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    name, root, least_user, least_item = options.name, options.root, options.min_user, options.min_item
+    name, root = options.name, options.root
     if name == "planted":
         about = "about     interactions, clicks, lists and relevance scores from a known tree"
         raw, lines = planted_interactions(PlantedOptions()), [about]
     elif name.endswith(SUFFIXES):
-        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
         lines = [f"file      {name}"]
+        if has_lists(Path(name), options.columns):
+            _lists_info(options, lines, read_lists(Path(name), options.columns), Range(1, 1, None))
+            return
+        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
     elif is_folder(name):
         raw = read_folder(Path(name), options.columns, duplicates=options.duplicates)
         lines = [f"folder    {name} ({format_of(Path(name)).name})"]
@@ -166,71 +131,50 @@ def _info(options: argparse.Namespace) -> None:
         lines += [f"from      {remote.url}" for remote in source.remotes]
         if not folder.is_dir():
             lines.append(f"lies in   nowhere yet: {source.how}")
-            lines += [f"published {_told(source.counts)}"] if source.counts else []
+            lines += [f"published {told(source.counts)}"] if source.counts else []
             lines += [f"expected  {CLICKS[name].expected.told}"] if name in CLICKS else []
             lines += [_expected(LISTS[name])] if name in LISTS else []
             print("\n".join(lines))
             return
         lines.append(f"lies in   {folder}")
-        if source.read in (no_interactions, lists_only):
-            if options.figure:
-                raise UserError(f"--figure is of interactions; {name} has none")
-            if (least_user, least_item) != (1, 1):
-                what = "lists" if name in LISTS else "samples"
-                raise UserError(f"--min-user and --min-item are of interactions; {name} has {what} only")
-            print("\n".join(lines + (_listed if name in LISTS else _counted)(name, root)))
+        if source.read is lists_only:
+            papers = LISTS[name]
+            _lists_info(options, lines, list_source(name, root), papers.kept, _expected(papers))
+            return
+        if source.read is no_interactions:
+            for option in ("figure", "min_user", "min_item"):
+                if getattr(options, option):
+                    raise UserError(f"--{option.replace('_', '-')} is of interactions; {name} has samples only")
+            print("\n".join(lines + samples_told(name, root)))
             return
         raw = source.read(folder)
-    print("\n".join(lines))
-    kept = _info_of(raw, least_user, least_item)
+    for option in ("min_length", "max_length"):
+        if getattr(options, option):
+            raise UserError(f"--{option.replace('_', '-')} is of lists; {name} has interactions")
+    kept, found = interactions_told(raw, options.min_user or 1, options.min_item or 1)
+    print("\n".join(lines + found))
     if options.figure:
-        counts = {"user": np.bincount(kept.users), "item": np.bincount(kept.items)}
-        there = {vocab: of[of > 0] for vocab, of in counts.items()}
+        often = {"user": np.bincount(kept.users), "item": np.bincount(kept.items)}
+        there = {vocab: of[of > 0] for vocab, of in often.items()}
         draw_frequencies(options.figure, f"{name}: how often users and items occur", there)
         print(f"figure    {options.figure}")
     if name == "planted" or name in CLICKS:
-        print("\n".join(_counted(name, root)))
+        print("\n".join(samples_told(name, root)))
     if name == "planted":
         print(f"lists     {filtered(list_source(name, root), Range(1, 1, None)).counts.told}")
 
 
-def _info_of(raw: Interactions, least_user: int, least_item: int) -> Interactions:
-    """Print the counts before and after filtering, and return what is kept."""
-    before = _counts(raw)
-    kept = core(raw, least_user, least_item)
-    after = _counts(kept)
-    lengths = np.bincount(kept.users)
-    print(f"before    {_told(before)}; {100 * before[0] / (before[1] * before[2]):.3f} % dense")
-    print(f"after     {_told(after)} (min_user={least_user}, min_item={least_item})")
-    print(f"a user    {lengths.min()} to {lengths.max():,} interactions, median {int(np.median(lengths))}")
-    print(f"times     {_period(kept)}")
-    if kept.split is not None:
-        print("split     " + ", ".join(f"{part} {(kept.split == part).sum():,}" for part in ("train", "dev", "test")))
-    for part, (users, negatives) in kept.negatives.items():
-        print(f"stored    {negatives.shape[1]} negatives for each of {len(users):,} {part} users")
-    if raw.negatives and not kept.negatives:
-        print("stored    negatives name dropped items or users: evaluation draws its own")
-    unseen = len(kept.item_ids) - after[2]
-    if unseen:
-        why = "that only stored negatives name" if kept.negatives else "without an interaction"
-        print(f"unseen    {unseen:,} items {why}; a fit ranks them like any other: {len(kept.item_ids):,} in all")
-    if kept.relations:
-        print("relations " + ", ".join(f"{name} {len(heads):,}" for name, (heads, _) in kept.relations.items()))
-    return kept
-
-
-def _period(of: Interactions) -> str:
-    """Return from when to when interactions are, as dates where the numbers are seconds or parts of them since 1970."""
-    if of.order is None:
-        return "none: the order of the rows"
-    first, last = of.order.min(), of.order.max()
-    if not of.clock:
-        return f"none: each user's own order, {first} to {last}"
-    least, most = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1990, 2100))
-    for unit in (1, 10**3, 10**6, 10**9):
-        if least <= first / unit <= last / unit < most:
-            return " to ".join(f"{datetime.fromtimestamp(at / unit, UTC):%Y-%m-%d}" for at in (first, last))
-    return f"{first} to {last}"
+def _lists_info(
+    options: argparse.Namespace, lines: list[str], raw: RawLists, kept: Range, expected: str | None = None
+) -> None:
+    """Print what there is to tell of lists, in the range that papers keep or that is asked for."""
+    for option in ("figure", "min_user"):
+        if getattr(options, option):
+            raise UserError(f"--{option.replace('_', '-')} is of interactions; {options.name} has lists only")
+    if options.duplicates != "refuse":
+        raise UserError("--duplicates is of interactions: an item may stand in a list more than once")
+    asked = {key: getattr(options, key) for key in Range._fields if getattr(options, key)}
+    print("\n".join(lines + lists_told(raw, kept._replace(**asked), None if asked else expected)))
 
 
 def _verify(source: Source, root: str | None) -> None:
@@ -238,10 +182,10 @@ def _verify(source: Source, root: str | None) -> None:
     if not folder.is_dir():
         raise UserError(f"{source.name} is not on disk at {folder}: {source.how}")
     if source.counts is not None:
-        found = _counts(source.read(folder))
+        found = counts(source.read(folder))
         if found != source.counts:
-            raise UserError(f"{folder}: {_told(found)}; published are {_told(source.counts)}")
-        print(f"{source.name}: {_told(found)}, as published")
+            raise UserError(f"{folder}: {told(found)}; published are {told(source.counts)}")
+        print(f"{source.name}: {told(found)}, as published")
     if source.name in CLICKS:
         expected, (clicks, _) = CLICKS[source.name].expected, tally(*click_source(source.name, root))
         if clicks != expected:

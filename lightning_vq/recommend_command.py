@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> None:
             print(f"{place}\t{item}\t{score:.6g}")
         return
     k = 10 if options.k is None else options.k
+    found = artifact.recommend_many(options.user, k, exclude_seen, options.exclude)
     print("user\tplace\titem\tscore")
-    for user, best in zip(options.user, artifact.recommend_many(options.user, k, exclude_seen, options.exclude)):
+    for user, best in zip(options.user, found):
         for place, (item, score) in enumerate(best, start=1):
             print(f"{user}\t{place}\t{item}\t{score:.6g}")

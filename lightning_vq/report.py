@@ -110,8 +110,10 @@ def show(folder: Path, base: Path | None, title: str) -> None:
         table.add_section()
     if theirs is not None:
         users = _users(folder)  # none where no rows are ranked together
-        unit = "lists" if any(name.endswith("/list") for name in ours["test"]) else "users"
-        mean = f"Difference: mean over {users:,} test {unit}, 95 % interval. " if users else ""
+        of = f"{users:,} test users"
+        if any(name.endswith("/list") for name in ours["test"]):
+            of = "the test lists that have so many items to come (n@k)"
+        mean = f"Difference: mean over {of}, 95 % interval. " if users else ""
         table.caption = f"{mean}One seed each."
     console(110).print(table)
 

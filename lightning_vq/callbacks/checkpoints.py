@@ -56,7 +56,10 @@ class BestCheckpoint(ModelCheckpoint):
             return
         value = trainer.callback_metrics.get(str(self.monitor))
         if value is not None and value.isnan():  # an AUC within groups of which none has both labels
-            raise UserError(f"{self.monitor} is not defined on the validation data; choose another --monitor")
+            why = ""
+            if str(self.monitor).endswith("/list"):
+                why = ": no list there has so many items to come, see model.init_args.ks"
+            raise UserError(f"{self.monitor} is not defined on the validation data{why}; choose another --monitor")
         super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -28,8 +28,12 @@ def halves(raw: RawLists, ratio: tuple[float, float, float], seed: int) -> dict[
         UserError: there are too few lists for three parts.
     """
     items, starts = torch.from_numpy(raw.items), torch.from_numpy(raw.starts)
-    nothing = np.empty(0)
-    part_of = divided(raw.where, Split("ratio", ratio, seed), len(raw.list_ids), nothing, nothing, nothing)
+    nothing, count = np.empty(0), len(raw.list_ids)
+    try:
+        part_of = divided(raw.where, Split("ratio", ratio, seed), count, nothing, nothing, nothing)
+    except UserError:
+        told = f"of {count:,} lists a part is empty with the ratio {list(ratio)}"
+        raise UserError(f"{raw.where}: {told}; are most lists shorter than min_length?") from None
     parts, lengths = {}, starts.diff()
     for part in (TRAIN, DEV, TEST):
         rows = torch.from_numpy(np.flatnonzero(part_of == part))

@@ -66,9 +66,8 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     tuned = [row for row in paper.rows if row.space]
     told = f"budget {budget[0]}: "
     if tuned:
-        told += (
-            f"at most {budget[1].trials} tuning trials for each of {len(tuned)} rows, base models and quantized ones alike; "
-        )
+        told += f"at most {budget[1].trials} tuning trials for each of {len(tuned)} rows, "
+        told += "base models and quantized ones alike; "
     if len(tuned) < len(paper.rows):
         told += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
     asked = {row.name: paper.asked(row, seeds) for row in paper.rows}

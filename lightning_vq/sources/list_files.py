@@ -52,6 +52,20 @@ def read_lists(path: Path, columns: Mapping[str, str] | None = None) -> RawLists
     return lists_of(str(path), known)
 
 
+def has_lists(path: Path, columns: Mapping[str, str] | None = None) -> bool:
+    """Return whether a file's columns are those of lists, not of a log.
+
+    Args:
+        path: see `read_lists`.
+        columns: the same.
+    """
+    given = set(columns or {})
+    if given & {"list", "position", "user", "timestamp"}:
+        return bool(given & {"list", "position"})
+    names = read_table(path).column_names
+    return "list" in names and "user" not in names
+
+
 def lists_of(where: str, table: pa.Table) -> RawLists:
     """Return the lists of a table.
 

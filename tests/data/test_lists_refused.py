@@ -35,7 +35,7 @@ def test_wrong_options(options: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("lists", "options", "expected"),
     [
-        (["ab"], {}, "the train part is empty|the dev part is empty"),
+        (["ab"], {}, "of 1 lists a part is empty with the ratio"),
         (["aa", "aaa"] * 9, {}, "there is one item only, 'a'"),
         (["ab", "ba"], {"min_length": 3}, "no list is left with min_item=1, min_length=3"),
         (["abc", "bca"], {"protocol": "next", "eval_negatives": 0}, "no list has 4 items, of which two"),

@@ -41,9 +41,11 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "before    81,798 lists, 64,181 items, 1,030,596 entries, 12.60 a list\n" in out
     assert f"after     {found} (min_item=10, min_length=10, max_length=60)\nexpected  {found}\n" in out
     assert "halves    of 12,940 targets 12,940 have 5 or more, 559 have 10 or more" in out
-    with pytest.raises(UserError, match="--min-user and --min-item are of interactions; aotm has lists only"):
-        data_command.main(["info", "aotm", "--min-item", "5"])
-    with pytest.raises(UserError, match="--figure is of interactions; aotm has none"):
+    data_command.main(["info", "aotm", "--min-item", "5"])
+    assert "(min_item=5, min_length=10, max_length=60)\na list " in capsys.readouterr().out
+    with pytest.raises(UserError, match="--min-user is of interactions; aotm has lists only"):
+        data_command.main(["info", "aotm", "--min-user", "5"])
+    with pytest.raises(UserError, match="--figure is of interactions; aotm has lists only"):
         data_command.main(["info", "aotm", "--figure", "often.png"])
 
 

@@ -1,4 +1,4 @@
-"""`data info` tells from when to when interactions are."""
+"""`data info` tells from when to when interactions are, and what is in a file of lists."""
 
 from pathlib import Path
 
@@ -35,3 +35,27 @@ def test_options_of_files_are_refused_of_named_sources(capsys: pytest.CaptureFix
             data_command.main(["info", "ml-100k", *option])
     with pytest.raises((UserError, SystemExit)):
         data_command.main(["info", "log.csv", "--columns", "{user: 3}"])
+
+
+@pytest.mark.parametrize(
+    ("head", "columns"),
+    [("list,position,item", []), ("list,item,note", []), ("a,b,c", ["--columns", "{list: a, position: b, item: c}"])],
+)
+def test_a_file_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, columns: list[str]) -> None:
+    path = tmp_path / "lists.csv"
+    rows = [f"l{one},{(one + 3 * at) % 7},{at}" for one in range(4) for at in range(3 * one + 1)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    data_command.main(["info", str(path), *columns])
+    out = capsys.readouterr().out
+    assert f"file      {path}\n" in out
+    assert "before    4 lists, " in out
+    assert "a list    1 to 10 items, median 5" in out  # of 1, 4, 7, 10
+    data_command.main(["info", str(path), *columns, "--min-length", "5", "--max-length", "6"])
+    assert "(min_item=1, min_length=5, max_length=6)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--min-user is of interactions"):
+        data_command.main(["info", str(path), *columns, "--min-user", "2"])
+
+
+def test_options_of_lists_are_not_for_logs() -> None:
+    with pytest.raises(UserError, match="--max-length is of lists; planted has interactions"):
+        data_command.main(["info", "planted", "--max-length", "5"])
