@@ -72,6 +72,11 @@ class Completions(NamedTuple):
         """Return "ndcg@5" and so on of each list (B,)."""
         return {f"{name}@{k}": completion_metric(name, self.hit, self.lengths, k) for name in names for k in ks}
 
+    def ranks(self, lists: Tensor, items: Tensor, absent: int) -> Tensor:
+        """Return the place (P,) of items (P,) among the candidates of their lists (P,), `absent` of one that is not."""
+        there = self.candidates[torch.searchsorted(self.cases, lists)] == items[:, None]
+        return torch.where(there.any(1), there.int().argmax(1) + 1, absent)
+
 
 class Completed(Collected):
     """Collects the candidates of each list."""

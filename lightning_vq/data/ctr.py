@@ -10,10 +10,10 @@ from typing import Literal
 
 import pyarrow as pa
 import torch
-from torch import nn
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
 from lightning_vq.data.encoding import Encoded, encode
+from lightning_vq.data.field_names import refuse_names
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.samplers import SampleSampler
 from lightning_vq.data.shares import Kind, Split
@@ -28,7 +28,7 @@ from lightning_vq.sources.named import named_source
 from lightning_vq.sources.planted import PlantedOptions, make_world
 from lightning_vq.sources.planted_clicks import planted_clicks
 from lightning_vq.sources.schema import Schema
-from lightning_vq.types import CATEGORY, FIRST, Facts, Samples, cut
+from lightning_vq.types import CATEGORY, Facts, Samples, cut
 from lightning_vq.vocabulary import Vocabulary
 
 
@@ -114,7 +114,7 @@ class ClickThroughData(RecommenderData):
             return
         feed, self.schema = self.read()
         kind: Kind = ("ratio" if self.schema.split is None else "given") if self.split == "auto" else self.split
-        _refuse_names(self.schema)
+        refuse_names(self.schema)
         how = Split(kind, self.ratio, self.split_seed)
         if self.memory == "disk":
             # The files go once they are mapped, and their room when the process ends, in whatever way it does.
@@ -246,22 +246,3 @@ class ClickThroughData(RecommenderData):
         samples = encoded.samples[part]
         rows = torch.arange(len(samples.labels))
         return EvalLoader(rows, self.eval_batch_size, lambda some: cut(samples, some), *self.rank())
-
-
-def _refuse_names(schema: Schema) -> None:
-    """Refuse fields whose tables could not have their names.
-
-    Raises:
-        UserError: with the column.
-    """
-    taken = {*dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
-    for name in [*schema.fields(), *schema.sequence]:
-        if name.endswith((FIRST, CATEGORY)):
-            why = f"names that end in {FIRST} or {CATEGORY} are those of tables beside a field's"
-        elif "." in name:
-            why = "a name with a dot cannot be a table's"
-        elif name in taken:
-            why = "torch has that name for itself"
-        else:
-            continue
-        raise UserError(f"the column {name!r} cannot be a field: {why}; give it another name in the table")

@@ -6,7 +6,6 @@ Shapes: B users, P their held-out interactions, N items.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -30,6 +29,7 @@ from lightning_vq.metrics import (
 )
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
+from lightning_vq.modules.predicted import recommendations
 from lightning_vq.modules.ranking import (
     best_items,
     finite_scores,
@@ -224,18 +224,8 @@ class CollaborativeFiltering(Recommender):
         return random_scorer(asked, data.evaluation.batches(TEST), users, data.evaluation.known, self.ks)
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Return a row per user and place: user, place (1 is best), item, score."""
         assert isinstance(data, CollaborativeData)
-        assert data.raw is not None
-        users, items, scores = (torch.cat(column).numpy() for column in zip(*parts))
-        kept = np.isfinite(scores)  # -inf: the user has seen all but fewer items than asked for
-        rows, places = np.nonzero(kept)
-        return {
-            "user": data.raw.user_ids.take(pa.array(users[rows])),
-            "place": pa.array(places + 1),
-            "item": data.raw.item_ids.take(pa.array(items[kept])),
-            "score": pa.array(scores[kept]),
-        }
+        return recommendations(data, parts)
 
     def finish(self, stage: str) -> None:
         self.results = {protocol: metric.whole() for protocol, metric in self.ranks.items()}

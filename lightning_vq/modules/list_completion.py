@@ -5,7 +5,6 @@ Shapes: B lists, T items, N items in all, C candidates.
 
 from typing import Any, ClassVar, Literal
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -23,6 +22,7 @@ from lightning_vq.metrics import Ranks, rank_of, rank_of_first, refuse_bad
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.categories import CategoryPlace
 from lightning_vq.modules.decoding import choices, given, next_hidden, whole_scores
+from lightning_vq.modules.predicted import completions
 from lightning_vq.modules.ranking import metrics_of_users, random_scorer, ranks_alone, reported
 from lightning_vq.types import Block, Lists, Output
 
@@ -222,9 +222,8 @@ class ListCompletion(Recommender):
                 ranks = self.results[protocol][2].cpu()
             else:
                 assert self.facts is not None
-                told = self.completions.candidates.cpu()[torch.searchsorted(self.completions.cases.cpu(), lists)]
-                there = told == items[:, None]
-                ranks = torch.where(there.any(1), there.int().argmax(1) + 1, self.facts.rows["item"] + 1)
+                device = self.completions.cases.device
+                ranks = self.completions.ranks(lists.to(device), items.to(device), self.facts.rows["item"] + 1).cpu()
             cases[f"rank/{protocol}"] = ranks.numpy()
             values |= {f"{name}/{protocol}": value.cpu().numpy() for name, value in self.values(protocol).items()}
         return cases, values
@@ -234,8 +233,7 @@ class ListCompletion(Recommender):
         if data.protocol != "each":
             return {}
         assert data.evaluation.known is not None
-        lists, _ = data.evaluation.pairs(TEST)
-        asked = [f"batch{data.eval_batch}", "alone"]
+        (lists, _), asked = data.evaluation.pairs(TEST), [f"batch{data.eval_batch}", "alone"]
         return random_scorer(asked, data.evaluation.batches(TEST), lists, data.evaluation.known, self.ks)
 
     def predict_step(self, batch: Lists, batch_idx: int) -> Any:
@@ -248,15 +246,5 @@ class ListCompletion(Recommender):
         return batch.cases, torch.where(best.values > -torch.inf, best.indices, -1), best.values
 
     def predictions(self, data: RecommenderData, parts: list[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Return a row per list and place: list, place (1 is best), item, and score where one item is to come.
-
-        A candidate for many places has a score at each, and none over all.
-        """
         assert isinstance(data, ListData)
-        cases, items, *scores = (torch.cat(column) for column in zip(*parts))
-        lists, places = (items >= 0).nonzero().unbind(1)
-        columns = {"list": data.list_ids(cases[lists]), "place": pa.array((places + 1).numpy())}
-        columns["item"] = data.item_ids(items[lists, places])
-        if scores:
-            columns["score"] = pa.array(scores[0][lists, places].float().numpy())
-        return columns
+        return completions(data, parts)

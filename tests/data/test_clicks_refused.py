@@ -13,7 +13,7 @@ from click_tables import SCHEMA, as_text, encoded, sample_table, written
 from refusal import refusal_of
 
 from lightning_vq.data import ClickThroughData
-from lightning_vq.data.ctr import _refuse_names
+from lightning_vq.data.field_names import refuse_names
 from lightning_vq.errors import UserError
 from lightning_vq.sources import feed
 from lightning_vq.sources.schema import Schema
@@ -238,4 +238,4 @@ def test_mistakes_are_told_before_anything_is_read(options: dict[str, Any], told
 @pytest.mark.parametrize("name", ["type", "keys", "a.b", "user_first", "item_category"])
 def test_fields_whose_tables_could_not_have_their_names(name: str) -> None:
     with pytest.raises(UserError, match=f"the column '{name}' cannot be a field"):
-        _refuse_names(Schema(categorical=["user", name]))
+        refuse_names(Schema(categorical=["user", name]))
