@@ -13,12 +13,12 @@ from lightning_vq.child import DISTRIBUTED_VARIABLES
 from lightning_vq.errors import UserError
 from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices
-from lightning_vq.sweep.live import LiveTable, duration, shown
+from lightning_vq.sweep.live import LiveTable, duration
 from lightning_vq.sweep.loop import Worker
 from lightning_vq.sweep.outcome import best_trials, run_folder, write_outcome
 from lightning_vq.sweep.processes import illustrated, rehearsed
 from lightning_vq.sweep.settings import Settings, read_settings
-from lightning_vq.sweep.space import Parameter, option, read_space
+from lightning_vq.sweep.space import Parameter, option, read_space, told_options
 from lightning_vq.sweep.study import Study, counted, finished, open_study
 from lightning_vq.sweep.workers import living
 
@@ -130,10 +130,11 @@ def report(settings: Settings, study: Study, baseline: bool, seconds: float, bri
     for trial in best:
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
         print(f"Best: trial {trial.number}: {values}")
-        print(f"      {', '.join(f'{name} {shown(value)}' for name, value in trial.params.items())}")
+        print(f"      {', '.join(told_options(trial.user_attrs['options']))}")
     print(f"Figures: {settings.folder / 'figures'}")
     print(f"In a browser: optuna-dashboard {settings.storage or settings.folder / 'study.journal'}")
     if configs:
-        print(f"Next: python -m lightning_vq fit --config {configs[0]}")
+        beside = " (trains its plain base model, too, and compares them)" if baseline else ""
+        print(f"Next: python -m lightning_vq fit --config {configs[0]}{beside}")
     else:
         print(f"The best trial was run on another machine; its config.yaml is there, in {best[0].user_attrs['folder']}")
