@@ -22,6 +22,11 @@ TILES = 1500  # that a browser redraws without a pause; of a larger tree fewer l
 NAMED = 5  # entities and categories that a hover names
 LONGEST = 60  # characters of a name in a hover
 TILE = 24  # characters of a name on a tile
+LEGEND = (
+    "A box is a code, those inside it the finer codes below; its area is how many {noun} have it. {by}Click to go in."
+)
+WITH = "Its heading is the category that stands out in it, and its share; below, the most popular in training. "
+WITHOUT = "Its heading names the most popular of them in training. "
 
 
 class Node(NamedTuple):
@@ -67,7 +72,8 @@ def tree_nodes(
         mixes = _mixes(_shares(node, len(ids), of), usual, of.names)
         for i, (name, (label, mix)) in enumerate(zip(ids, mixes)):
             short = [_short(names[row], TILE) for row in popular[i]]
-            place = f"{sizes[i]:,} {noun}, {sizes[i] / len(codes):.1%} of all"
+            many = _counted(int(sizes[i]), noun)
+            place = f"{many}, {sizes[i] / len(codes):.1%} of all"
             if depth:
                 place = f"level {level + 1}, code {name.rsplit('/', 1)[1]}: {place}"
             made.append(
@@ -77,12 +83,16 @@ def tree_nodes(
                     size=int(sizes[i]),
                     label=(label or ", ".join(short[:2])) if depth else f"All {noun}",
                     place=place,
-                    tile=short[:3] if label else [f"{sizes[i]:,} {noun}"],
+                    tile=short[:3] if label else [many],
                     popular=[f"{_short(names[row])} ({counts[row]:,})" for row in popular[i]],
                     mix=mix,
                 )
             )
     return made, node + len(made) - len(ids)
+
+
+def _counted(size: int, noun: str) -> str:
+    return f"{size:,} {noun.removesuffix('s') if size == 1 else noun}"
 
 
 def _short(name: str, longest: int = LONGEST) -> str:
@@ -161,7 +171,10 @@ def write_page(
             textinfo="label+text",
             maxdepth=3 if near <= TILES else 2,
         ),
-        {"template": "none", "margin": {"t": 30, "l": 5, "r": 5, "b": 5}},
+        {
+            "template": "none",
+            "margin": {"t": 30, "l": 5, "r": 5, "b": 5},
+        },
     )
     treemap = figure.to_html(
         full_html=False, include_plotlyjs=True, div_id="tree", config={"displayModeBar": False, "responsive": True}
@@ -174,7 +187,11 @@ def write_page(
     template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     by = "id" if titles is None or not any(titles) else "id or title"
     page = template.substitute(
-        title=html.escape(title), search=html.escape(f"Search {noun} by {by}"), treemap=treemap, data=_json(data)
+        title=html.escape(title),
+        search=html.escape(f"Search {noun} by {by}"),
+        legend=html.escape(LEGEND.format(noun=noun, by=WITH if categories else WITHOUT)),
+        treemap=treemap,
+        data=_json(data),
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
