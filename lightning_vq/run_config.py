@@ -47,6 +47,12 @@ def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
     saved = read_yaml(folder / "config.yaml")
     keys = ["quantization", "model.init_args.backbone"]
     if going_on:
+        was, is_now = (processes_of_cut_tables(config["trainer"]) for config in (saved, now))
+        if was != is_now:
+            raise UserError(
+                f"{folder}: its tables were cut over {was} processes and would be over {is_now} (0: not cut), whose "
+                "state of the optimizer is numbered otherwise. To validate, test or predict, use one process"
+            )
         keys += ["model", "data", "seed_everything", "monitor"]
     for key in keys:
         before, after = saved, now
@@ -57,6 +63,13 @@ def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
                 f"{folder} was made with another {key} section; start a new run with "
                 f"--config {folder / 'config.yaml'} and your change"
             )
+
+
+def processes_of_cut_tables(trainer: dict[str, Any]) -> int:
+    """Return over how many processes a trainer's section cuts id tables, 0 where it leaves them whole."""
+    strategy = trainer["strategy"]
+    cut = isinstance(strategy, dict) and strategy["class_path"].endswith("ModelParallelStrategy")
+    return int(trainer["devices"]) * int(trainer["num_nodes"]) if cut and str(trainer["devices"]).isdigit() else 0
 
 
 def check_training(trainer: Any, model: Recommender, data: RecommenderData, monitor: str, patience: int | None) -> None:

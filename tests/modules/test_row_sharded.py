@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 from small import cascaded, data, trained, weights
@@ -17,7 +18,9 @@ from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
 from lightning_vq.backbones.collaborative.neumf import NeuMF
 from lightning_vq.data import CollaborativeData
+from lightning_vq.errors import UserError
 from lightning_vq.quantizers import MGQE, Cascaded, LowRank, Quantizer
+from lightning_vq.run_config import refuse_another
 from lightning_vq.sharding import is_sharded
 from lightning_vq.sources.planted import PlantedOptions
 
@@ -112,3 +115,19 @@ def test_each_rank_holds_its_share_of_tables_and_moments(folder: Path) -> None:
         "user",
         "user_mlp",
     }  # factors stay whole
+
+
+def test_a_run_goes_on_with_as_many_processes(tmp_path: Path) -> None:
+    strategy = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": {}}
+
+    def config(strategy: object, devices: object) -> dict[str, Any]:
+        trainer = {"strategy": strategy, "devices": devices, "num_nodes": 1}
+        rest = dict.fromkeys(("quantization", "data", "seed_everything", "monitor"), 0)
+        return {"trainer": trainer, "model": {"init_args": {"backbone": 0}}, **rest}
+
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config(strategy, 2)))
+    refuse_another(tmp_path, config(strategy, 2), going_on=True)
+    refuse_another(tmp_path, config("auto", 1), going_on=False)
+    for now, told in ((config(strategy, 4), "4"), (config("auto", 2), r"0 \(0: not cut\)")):
+        with pytest.raises(UserError, match=f"cut over 2 processes and would be over {told}"):
+            refuse_another(tmp_path, now, going_on=True)
