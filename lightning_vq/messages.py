@@ -56,7 +56,8 @@ def one_line(message: str, parser: ArgumentParser) -> str:
 
 
 def _near_key(key: str, parser: ArgumentParser) -> str:
-    keys = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+    strings = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+    keys = [key for key in strings if len(key) > 1 and key not in ("help", "print_config", "print_shtab")]
     section = key.rpartition(".")[0]
     siblings = [k for k in keys if k.rpartition(".")[0] == section] or keys
     deeper = [k for k in keys if k.endswith(f".{key}")]
