@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs: both make the environment first.
-# RECBOLE, the Python of an environment with RecBole (benchmarks/README.md), adds it to `evidence` and `benchmark`.
+# RECBOLE, the Python of an environment with RecBole (docs/benchmarks.md), adds it to `evidence` and `benchmark`.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
