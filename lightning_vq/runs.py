@@ -17,6 +17,7 @@ from lightning_vq.errors import UserError
 HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the folder, for those it starts
 TRIAL = "LIGHTNING_VQ_TRIAL"  # set by a sweep for its trials: the file descriptors that lead to it
 MORE = "test_more.json"  # in a run folder: what a test tells beside its metrics
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
 QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 
@@ -72,7 +73,7 @@ def read_yaml(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"there is no config {path}")
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text(), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
