@@ -41,4 +41,6 @@ class Collected(Metric):
     def whole(self) -> Any:
         """Return the columns, one element of each case."""
         found = self.compute()  # of one element torchmetrics makes a scalar
-        return self.kind(*(one.reshape([1] * dim) if one.dim() == 0 else one for one, dim in zip(found, self._dims)))
+        return self.kind(
+            *(one.reshape([1] * dim) if one.dim() == 0 else one for one, dim in zip(found, self._dims, strict=True))
+        )

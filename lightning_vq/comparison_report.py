@@ -51,13 +51,15 @@ def notes(rows: Sequence[Comparison]) -> list[str]:
         f"One seed each: {unit} are the unit, so that nothing here tells what other seeds would give. For that, train "
         "several and compare their means."
     )
-    fewer = {row.metric: row.n for row in rows if row.of == "all" and row.n < rows[0].n}
-    but = f" ({', '.join(f'{name}: {n:,}' for name, n in fewer.items())})" if fewer else ""
+    counts = {row.metric: row.n for row in rows if row.of == "all"}
+    most = max(counts.values(), default=rows[0].n)
+    fewer = [f"{name}: {n:,}" for name, n in counts.items() if n < most]
+    but = f" ({', '.join(fewer)})" if fewer else ""
     main, groups = (sum((row.of == "all") is whole for row in rows) for whole in (True, False))
     kinds = {"users": "users", "items": "the items held out (n cases)"}
     held = ", and of ".join(told for kind, told in kinds.items() if any(row.of == kind for row in rows))
     said = [
-        f"Means over {rows[0].n:,} test {unit}{but}; difference B - A with its bootstrap interval (none under {FEWEST} "
+        f"Means over {most:,} test {unit}{but}; difference B - A with its bootstrap interval (none under {FEWEST} "
         f"{unit}); p: sign-flip test, {RESAMPLES:,} flips, least p {1 / (1 + RESAMPLES):.4f}; p Holm: corrected "
         f"for {main} comparisons of metrics, {groups} of groups; better, worse: p Holm < {ALPHA}.",
         f"Groups are of {held}, as A's training counted them. {DEFINITION[0].upper()}{DEFINITION[1:]}.",
@@ -88,7 +90,7 @@ def conclusions(rows: Sequence[Comparison]) -> list[str]:
             sentence = f"{run} is {first} {against} on {n} of {len(whole)} metrics after correction, {rest}"
         else:
             sentence = f"{run} and {against}: no difference survives the correction"
-            sentence += " over all" if any(row.verdict for row in ours) else ""
+            sentence += " of the means over all" if any(row.verdict for row in ours) else ""
         for word in ("better", "worse"):
             groups = [row for row in ours if row.of != "all" and row.verdict == word]
             if groups:

@@ -21,6 +21,9 @@ from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 from lightning_vq.sources.readers import lists_only, no_interactions
 from lightning_vq.sources.told import counts, interactions_told, lists_told, samples_told, told
 
+OF_LOGS = ("columns", "duplicates", "min_user", "min_item", "figure")  # options of `info` for a file of interactions
+OPTIONS = (*OF_LOGS, "min_length", "max_length")
+
 
 def main(arguments: list[str]) -> None:
     """Run a data verb."""
@@ -44,16 +47,14 @@ def main(arguments: list[str]) -> None:
             one.add_argument(
                 "--columns", type=_columns, metavar="MAP", help='of a file or folder: "{user: listener, item: track}"'
             )
-            one.add_argument(
-                "--duplicates", choices=("refuse", "first", "last"), default="refuse", help="of a file or folder"
-            )
+            one.add_argument("--duplicates", choices=("refuse", "first", "last"), help="of a file or folder (refuse)")
             for option, what in (
                 ("--min-user", "drop users with fewer interactions"),
                 ("--min-item", "drop items with fewer interactions"),
                 ("--min-length", "drop lists with fewer items"),
-                ("--max-length", "of a list's first items"),
+                ("--max-length", "keep the first K items of longer lists"),
             ):
-                one.add_argument(option, type=int, metavar="K", help=what)
+                one.add_argument(option, type=_count, metavar="K", help=what)
             one.add_argument("--figure", type=Path, metavar="PNG", help="draw how often users and items occur")
         if verb == "download":
             one.add_argument("--files", type=Path, metavar="DIR", help="folder of the official files, fetched by you")
@@ -81,6 +82,12 @@ def _expected(source: ListSource) -> str:
     if source.reached:
         return f"expected  {source.expected.told}"
     return f"published {source.expected.told} (CAGE, table 5; not compared with these files so far)"
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more, not {text!r}")
+    return int(text)
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -113,19 +120,21 @@ def _info(options: argparse.Namespace) -> None:
     if name == "planted":
         about = "about     interactions, clicks, lists and relevance scores from a known tree"
         raw, lines = planted_interactions(PlantedOptions()), [about]
+        _only(options, "min_user", "min_item", "figure")
     elif name.endswith(SUFFIXES):
         lines = [f"file      {name}"]
         if has_lists(Path(name), options.columns):
+            _only(options, "columns", *Range._fields)
             _lists_info(options, lines, read_lists(Path(name), options.columns), Range(1, 1, None))
             return
-        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates)
+        _only(options, *OF_LOGS)
+        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates or "refuse")
     elif is_folder(name):
-        raw = read_folder(Path(name), options.columns, duplicates=options.duplicates)
+        _only(options, *OF_LOGS)
+        raw = read_folder(Path(name), options.columns, duplicates=options.duplicates or "refuse")
         lines = [f"folder    {name} ({format_of(Path(name)).name})"]
     else:
         source = named_source(name)
-        if options.columns or options.duplicates != "refuse":
-            raise UserError(f"--columns and --duplicates are of a file or folder of your own; {name} is a named source")
         folder = source.folder(root)
         lines = [f"about     {source.about}", f"licence   {source.licence}"]
         lines += [f"from      {remote.url}" for remote in source.remotes]
@@ -138,19 +147,16 @@ def _info(options: argparse.Namespace) -> None:
             return
         lines.append(f"lies in   {folder}")
         if source.read is lists_only:
+            _only(options, *Range._fields)
             papers = LISTS[name]
             _lists_info(options, lines, list_source(name, root), papers.kept, _expected(papers))
             return
         if source.read is no_interactions:
-            for option in ("figure", "min_user", "min_item"):
-                if getattr(options, option):
-                    raise UserError(f"--{option.replace('_', '-')} is of interactions; {name} has samples only")
+            _only(options)
             print("\n".join(lines + samples_told(name, root)))
             return
+        _only(options, "min_user", "min_item", "figure")
         raw = source.read(folder)
-    for option in ("min_length", "max_length"):
-        if getattr(options, option):
-            raise UserError(f"--{option.replace('_', '-')} is of lists; {name} has interactions")
     kept, found = interactions_told(raw, options.min_user or 1, options.min_item or 1)
     print("\n".join(lines + found))
     if options.figure:
@@ -164,15 +170,22 @@ def _info(options: argparse.Namespace) -> None:
         print(f"lists     {filtered(list_source(name, root), Range(1, 1, None)).counts.told}")
 
 
+def _only(options: argparse.Namespace, *taken: str) -> None:
+    """Refuse options that say nothing of this kind of source."""
+    for option in OPTIONS:
+        if getattr(options, option) is not None and option not in taken:
+            there = ", ".join(_flag(one) for one in taken) or "none"
+            raise UserError(f"{_flag(option)} says nothing of {options.name}; what does: {there}")
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
+
+
 def _lists_info(
     options: argparse.Namespace, lines: list[str], raw: RawLists, kept: Range, expected: str | None = None
 ) -> None:
     """Print what there is to tell of lists, in the range that papers keep or that is asked for."""
-    for option in ("figure", "min_user"):
-        if getattr(options, option):
-            raise UserError(f"--{option.replace('_', '-')} is of interactions; {options.name} has lists only")
-    if options.duplicates != "refuse":
-        raise UserError("--duplicates is of interactions: an item may stand in a list more than once")
     asked = {key: getattr(options, key) for key in Range._fields if getattr(options, key)}
     print("\n".join(lines + lists_told(raw, kept._replace(**asked), None if asked else expected)))
 

@@ -53,7 +53,7 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
 
     def epochs(told: dict[str, Any]) -> str:
         most = told.get("max_epochs") or -1  # none or -1: no limit
-        early = f" of {most}" if told["epochs"] < most else ""  # patience ended it
+        early = f" of {most}" if told["epochs"] < most else ""  # patience ended it, or a limit on steps or time
         return f"{told['epochs']}{early} ({int(told['best'].get('epoch', -1)) + 1})"
 
     def row(label: str, show: Any) -> Row:

@@ -48,9 +48,10 @@ def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
     keys = ["quantization", "model.init_args.backbone"]
     if going_on:
         was, is_now = (processes_of_cut_tables(config["trainer"]) for config in (saved, now))
-        if was != is_now:
+        if was != is_now and (0 in (was, is_now) or None not in (was, is_now)):
+            first, second = ("all" if n is None else n for n in (was, is_now))
             raise UserError(
-                f"{folder}: its tables were cut over {was} processes and would be over {is_now} (0: not cut), whose "
+                f"{folder}: its tables were cut over {first} processes and would be over {second} (0: not cut), whose "
                 "state of the optimizer is numbered otherwise. To validate, test or predict, use one process"
             )
         keys += ["model", "data", "seed_everything", "monitor"]
@@ -65,11 +66,25 @@ def refuse_another(folder: Path, now: dict[str, Any], going_on: bool) -> None:
             )
 
 
-def processes_of_cut_tables(trainer: dict[str, Any]) -> int:
-    """Return over how many processes a trainer's section cuts id tables, 0 where it leaves them whole."""
-    strategy = trainer["strategy"]
-    cut = isinstance(strategy, dict) and strategy["class_path"].endswith("ModelParallelStrategy")
-    return int(trainer["devices"]) * int(trainer["num_nodes"]) if cut and str(trainer["devices"]).isdigit() else 0
+def processes_of_cut_tables(trainer: dict[str, Any]) -> int | None:
+    """Return over how many processes a trainer's section cuts id tables: 0 where it leaves them whole, None where the
+    machine decides ("auto", -1).
+
+    >>> cut = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy"}
+    >>> asked = 2, [0, 1], "0,1", "2", "auto"
+    >>> [processes_of_cut_tables({"strategy": cut, "devices": devices, "num_nodes": 2}) for devices in asked]
+    [4, 4, 4, 4, None]
+    >>> processes_of_cut_tables({"strategy": "ddp", "devices": 2, "num_nodes": 1})
+    0
+    """
+    strategy, devices = trainer["strategy"], trainer["devices"]
+    if not isinstance(strategy, dict) or not strategy["class_path"].endswith("ModelParallelStrategy"):
+        return 0
+    if isinstance(devices, str) and "," in devices:
+        devices = [one for one in devices.split(",") if one.strip()]
+    if isinstance(devices, list):
+        return len(devices) * int(trainer["num_nodes"])
+    return int(devices) * int(trainer["num_nodes"]) if str(devices).isdigit() else None
 
 
 def check_training(trainer: Any, model: Recommender, data: RecommenderData, monitor: str, patience: int | None) -> None:

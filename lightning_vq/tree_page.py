@@ -25,7 +25,7 @@ TILE = 24  # characters of a name on a tile
 LEGEND = (
     "A box is a code, those inside it the finer codes below; its area is how many {noun} have it. {by}Click to go in."
 )
-WITH = "Its heading is the category that stands out in it, and its share; below, the most popular in training. "
+WITH = "Its heading names categories that stand out in it, with their share; below, the most popular in training. "
 WITHOUT = "Its heading names the most popular of them in training. "
 
 
@@ -171,10 +171,7 @@ def write_page(
             textinfo="label+text",
             maxdepth=3 if near <= TILES else 2,
         ),
-        {
-            "template": "none",
-            "margin": {"t": 30, "l": 5, "r": 5, "b": 5},
-        },
+        {"template": "none", "margin": {"t": 30, "l": 5, "r": 5, "b": 5}},
     )
     treemap = figure.to_html(
         full_html=False, include_plotlyjs=True, div_id="tree", config={"displayModeBar": False, "responsive": True}

@@ -22,9 +22,10 @@ async def execute(path: Path, turns: asyncio.Semaphore) -> bool:
     notebook, at, why = nbformat.read(path, as_version=4), [0], ""
     async with turns:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:  # what a notebook leaves behind goes with it
-            # Files as sockets: a port that was free when it was chosen may be taken when the kernel begins to listen.
-            sockets = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"})
+        # What a notebook leaves behind goes with it. Files as sockets: a port that was free when it was chosen may be
+        # taken when the kernel begins to listen; the path of such a file has 107 characters at most.
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir="/tmp") as near:
+            sockets = Config(KernelManager={"transport": "ipc", "ip": f"{near}/socket"})
             inside = {"metadata": {"path": str(path.parent)}}
             client = NotebookClient(notebook, resources=inside, extra_arguments=QUIET, config=sockets)
             client.on_cell_start = lambda cell, cell_index: at.append(cell_index)

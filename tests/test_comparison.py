@@ -127,8 +127,10 @@ def test_holm_worked_by_hand() -> None:
 
 def test_a_reader_is_told_how_many_of_what_were_compared() -> None:
     row = Comparison("b", "a", "all", "", "hr@5/list", 90, 0.1, 0.2, 0.1, 0.0, 0.2, 0.001, 0.002)
-    said = notes([row, row._replace(metric="hr@10/list", n=12)])
-    assert "Means over 90 test lists (hr@10/list: 12);" in said[0]
+    few = row._replace(metric="hr@10/list", n=12)
+    for rows in ([row, few], [few, row]):
+        said = notes(rows)
+        assert "Means over 90 test lists (hr@10/list: 12);" in said[0]
     assert said[1].startswith("One seed each: lists are the unit")
     of_users = row._replace(metric="hr@5/full")
     said = notes([of_users, of_users._replace(of="items", group="cold")])

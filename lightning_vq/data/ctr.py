@@ -12,8 +12,7 @@ import pyarrow as pa
 import torch
 
 from lightning_vq.data.base import RecommenderData, category_rows, digest
-from lightning_vq.data.encoding import Encoded, encode
-from lightning_vq.data.field_names import refuse_names
+from lightning_vq.data.encoding import Encoded, encode, refuse_names
 from lightning_vq.data.loaders import BlockLoader, EvalLoader
 from lightning_vq.data.samplers import SampleSampler
 from lightning_vq.data.shares import Kind, Split

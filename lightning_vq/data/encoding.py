@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from lightning_vq.data.arrays import Growing, Store, chunks
 from lightning_vq.data.numeric import Numeric
@@ -22,7 +23,7 @@ from lightning_vq.sources.columns import PARTS, Ids, joined, labels, numbers, pa
 from lightning_vq.sources.feed import Feed
 from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.schema import Schema
-from lightning_vq.types import Samples
+from lightning_vq.types import CATEGORY, FIRST, Samples
 
 
 class Encoded(NamedTuple):
@@ -186,3 +187,22 @@ def _renumbered(kept: Array, place: Array) -> Array:
     """
     size = int(kept.sum())
     return np.append(np.where(kept, np.cumsum(kept) - 1, size)[place], size).astype(np.int32)
+
+
+def refuse_names(schema: Schema) -> None:
+    """Refuse fields whose tables could not have their names.
+
+    Raises:
+        UserError: with the column.
+    """
+    taken = {*dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
+    for name in [*schema.fields(), *schema.sequence]:
+        if name.endswith((FIRST, CATEGORY)):
+            why = f"names that end in {FIRST} or {CATEGORY} are those of tables beside a field's"
+        elif "." in name:
+            why = "a name with a dot cannot be a table's"
+        elif name in taken:
+            why = "torch has that name for itself"
+        else:
+            continue
+        raise UserError(f"the column {name!r} cannot be a field: {why}; give it another name in the table")

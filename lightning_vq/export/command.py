@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
         shutil.move(made, options.out)  # mapped files stay mapped
     if module.quantizers and not any(quantizer.replaces for quantizer in module.quantizers.values()):
         print(
-            "Trees add to vectors and keep them all: nothing is smaller. DPQ, MGQE, LowRank and Scalar compress tables."
+            "These quantizers add to vectors and keep them: nothing is smaller. DPQ, MGQE, LowRank and Scalar compress."
         )
     print(f"Artifact: {options.out} (its vectors and ids are the model's)")
     if isinstance(artifact.scoring, Continued):

@@ -1,5 +1,6 @@
 """Reads a table of interactions from CSV, TSV (plain or gzipped) or Parquet, with messages that name the row."""
 
+import csv
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,22 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pa.Table:
         return pyarrow.parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read to its end: {str(error).splitlines()[0]}") from None
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the columns of a CSV, TSV or Parquet; none of a broken file, which the reader of the whole file tells.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"no file at {path}")
+    with suppress(pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError):
+        if path.suffix == ".parquet":
+            return list(pyarrow.parquet.read_schema(path).names)
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            return next(csv.reader([file.readline()], delimiter="\t" if ".tsv" in path.suffixes else ","), [])
+    return []
 
 
 def read_text(path: Path, quoted: bool = True) -> pa.Table:

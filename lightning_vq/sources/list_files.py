@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError
-from lightning_vq.sources.files import read_table
+from lightning_vq.sources.files import column_names, read_table
 from lightning_vq.sources.interactions import numbered
 from lightning_vq.sources.lists import RawLists, starts_of
 from lightning_vq.sources.metadata import read_metadata
@@ -58,12 +58,14 @@ def has_lists(path: Path, columns: Mapping[str, str] | None = None) -> bool:
     Args:
         path: see `read_lists`.
         columns: the same.
+
+    Raises:
+        UserError: it is not there.
     """
     given = set(columns or {})
     if given & {"list", "position", "user", "timestamp"}:
         return bool(given & {"list", "position"})
-    names = read_table(path).column_names
-    return "list" in names and "user" not in names
+    return "list" in column_names(path)
 
 
 def lists_of(where: str, table: pa.Table) -> RawLists:

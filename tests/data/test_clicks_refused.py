@@ -13,7 +13,7 @@ from click_tables import SCHEMA, as_text, encoded, sample_table, written
 from refusal import refusal_of
 
 from lightning_vq.data import ClickThroughData
-from lightning_vq.data.field_names import refuse_names
+from lightning_vq.data.encoding import refuse_names
 from lightning_vq.errors import UserError
 from lightning_vq.sources import feed
 from lightning_vq.sources.schema import Schema

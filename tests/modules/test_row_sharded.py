@@ -128,6 +128,8 @@ def test_a_run_goes_on_with_as_many_processes(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config(strategy, 2)))
     refuse_another(tmp_path, config(strategy, 2), going_on=True)
     refuse_another(tmp_path, config("auto", 1), going_on=False)
-    for now, told in ((config(strategy, 4), "4"), (config("auto", 2), r"0 \(0: not cut\)")):
+    refuse_another(tmp_path, config(strategy, [0, 1]), going_on=True)
+    refuse_another(tmp_path, config(strategy, "auto"), going_on=True)  # which may be two
+    for now, told in ((config(strategy, [0, 1, 2]), "3"), (config("auto", 2), r"0 \(0: not cut\)")):
         with pytest.raises(UserError, match=f"cut over 2 processes and would be over {told}"):
             refuse_another(tmp_path, now, going_on=True)

@@ -78,7 +78,7 @@ def test_info_tells_samples(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "lies in   " in out
     assert "samples   86,582, 28,599 of them clicked (33.03%)\nfields    f0 913, f1 4,082, f2 7, " in out
-    with pytest.raises(UserError, match="--min-user is of interactions; frappe has samples only"):
+    with pytest.raises(UserError, match="--min-user says nothing of frappe; what does: none"):
         data_command.main(["info", "frappe", "--min-user", "2"])
 
 

@@ -43,9 +43,11 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "halves    of 12,940 targets 12,940 have 5 or more, 559 have 10 or more" in out
     data_command.main(["info", "aotm", "--min-item", "5"])
     assert "(min_item=5, min_length=10, max_length=60)\na list " in capsys.readouterr().out
-    with pytest.raises(UserError, match="--min-user is of interactions; aotm has lists only"):
+    with pytest.raises(
+        UserError, match="--min-user says nothing of aotm; what does: --min-item, --min-length, --max-length"
+    ):
         data_command.main(["info", "aotm", "--min-user", "5"])
-    with pytest.raises(UserError, match="--figure is of interactions; aotm has lists only"):
+    with pytest.raises(UserError, match="--figure says nothing of aotm"):
         data_command.main(["info", "aotm", "--figure", "often.png"])
 
 

@@ -151,7 +151,7 @@ def test_info_on_planted_and_on_a_file(capsys: pytest.CaptureFixture[str], tmp_p
         (["info", "ml1m"], "no source 'ml1m'; did you mean 'ml-1m'"),
         (["lst"], "invalid choice: 'lst'"),
         (["info"], "required: name"),
-        (["info", "planted", "--min-user", "x"], "--min-user: invalid int value: 'x'"),
+        (["info", "planted", "--min-user", "x"], "--min-user: must be a number of 1 or more, not 'x'"),
         (["info", "planted", "--min-user", "9999"], "no interaction is left with min_user=9999"),
     ],
 )

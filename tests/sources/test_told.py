@@ -31,15 +31,24 @@ def test_dates_where_times_are_of_a_calendar(
 
 def test_options_of_files_are_refused_of_named_sources(capsys: pytest.CaptureFixture[str]) -> None:
     for option in (["--columns", "{user: a}"], ["--duplicates", "last"]):
-        with pytest.raises(UserError, match="ml-100k is a named source"):
+        with pytest.raises(UserError, match="says nothing of ml-100k; what does: --min-user, --min-item, --figure"):
             data_command.main(["info", "ml-100k", *option])
-    with pytest.raises((UserError, SystemExit)):
-        data_command.main(["info", "log.csv", "--columns", "{user: 3}"])
+    for option, value, told in (
+        ("--columns", "{user: 3}", "must map roles to columns"),
+        ("--max-length", "0", "must be a number of 1 or more, not '0'"),
+    ):
+        with pytest.raises(UserError, match=told):
+            data_command.main(["info", "planted", option, value])
 
 
 @pytest.mark.parametrize(
     ("head", "columns"),
-    [("list,position,item", []), ("list,item,note", []), ("a,b,c", ["--columns", "{list: a, position: b, item: c}"])],
+    [
+        ("list,position,item", []),
+        ("list,item,note", []),
+        ("list,item,user", []),
+        ("a,b,c", ["--columns", "{list: a, position: b, item: c}"]),
+    ],
 )
 def test_a_file_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, columns: list[str]) -> None:
     path = tmp_path / "lists.csv"
@@ -52,10 +61,10 @@ def test_a_file_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str], hea
     assert "a list    1 to 10 items, median 5" in out  # of 1, 4, 7, 10
     data_command.main(["info", str(path), *columns, "--min-length", "5", "--max-length", "6"])
     assert "(min_item=1, min_length=5, max_length=6)" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--min-user is of interactions"):
+    with pytest.raises(UserError, match="--min-user says nothing of"):
         data_command.main(["info", str(path), *columns, "--min-user", "2"])
 
 
 def test_options_of_lists_are_not_for_logs() -> None:
-    with pytest.raises(UserError, match="--max-length is of lists; planted has interactions"):
+    with pytest.raises(UserError, match="--max-length says nothing of planted; what does: --min-user"):
         data_command.main(["info", "planted", "--max-length", "5"])
