@@ -24,6 +24,15 @@ def timed(**options: Any) -> TimedData:
     return TimedData(**{"planted": PLANTED, "batch_size": 128, "recent": 6, "eval_batch": 32, **options})
 
 
+def trainer_of(
+    quantizers: dict[str, Callable[[int, int], Quantizer]] | None = None, epochs: int = 2, **options: Any
+) -> Trainer:
+    return Trainer(
+        max_epochs=epochs, logger=False, enable_progress_bar=False, enable_checkpointing=False, accelerator="cpu",
+        enable_model_summary=False, num_sanity_val_steps=0, callbacks=[QuantizationCallback(quantizers)], **options,
+    )  # fmt: skip
+
+
 def fitted(
     module: Recommender,
     data: Any,
@@ -33,10 +42,7 @@ def fitted(
 ) -> Trainer:
     """Train from seed 0, test, and leave what a run leaves that a later stage reads."""
     seed_everything(0, verbose=False)
-    trainer = Trainer(
-        max_epochs=epochs, logger=False, enable_progress_bar=False, enable_checkpointing=False, accelerator="cpu",
-        enable_model_summary=False, num_sanity_val_steps=0, callbacks=[QuantizationCallback(quantizers)],
-    )  # fmt: skip
+    trainer = trainer_of(quantizers, epochs)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)
     folder.mkdir(parents=True, exist_ok=True)

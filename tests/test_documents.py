@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import done, refused, run
 
+from lightning_vq.__main__ import main
 from lightning_vq.sweep.settings import read_settings
 from lightning_vq.sweep.space import read_space
 
@@ -131,11 +133,15 @@ def test_yaml_is_a_sweep(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [text for text in YAML if text.startswith("model:")])
-def test_yaml_is_a_config(text: str, tmp_path: Path) -> None:
+def test_yaml_is_a_config(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "told.yaml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["lightning_vq", "fit", "--config", str(tmp_path / "told.yaml"), "--print_config"])
     with pytest.raises(SystemExit) as end:
-        done("fit", "--config", str(tmp_path / "told.yaml"), "--print_config")
+        main()
     assert end.value.code == 0
+    assert "codebook_sizes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -112,20 +111,6 @@ def option(key: str, value: Any) -> str:
     ('--patience=null', '--data.init_args.source=ml-1m', '--model.init_args.lr=1e-05')
     """
     return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def told_options(options: list[str]) -> list[str]:
-    """Return options of `fit` for a reader, sizes spelled out.
-
-    >>> told_options(["--model.init_args.lr=0.00123456", "--a.item.sizes=[54, 7]", "--a.user.sizes=[54, 7]"])
-    ['lr 0.00123', 'item.sizes [54, 7]', 'user.sizes [54, 7]']
-    """
-    pairs = [text.removeprefix("--").split("=", 1) for text in options]
-    values = [
-        f"{float(value):.3g}" if re.fullmatch(r"-?\d*\.\d+(e-?\d+)?|-?\d+e-?\d+", value) else value
-        for _, value in pairs
-    ]
-    return [f"{name} {value}" for name, value in zip(short([key for key, _ in pairs]), values)]
 
 
 def short(names: list[str]) -> list[str]:

@@ -7,25 +7,16 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from small_timed import first_stage, second_stage, timed
+from small_timed import first_stage, second_stage, timed, trainer_of
 
 from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.backbones.timed.feature_tower import FeatureTower
 from lightning_vq.backbones.vectors import Vectors
-from lightning_vq.callbacks import QuantizationCallback
 from lightning_vq.data import VectorData
 from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
 from lightning_vq.quantizers import DQVAE
-from lightning_vq.trainer import Trainer
 
 TWO = {"strategy": "ddp_fork", "devices": 2}
-
-
-def trainer_of(quantizers: Any = None, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=2, logger=False, enable_progress_bar=False, enable_checkpointing=False, accelerator="cpu",
-        enable_model_summary=False, num_sanity_val_steps=0, callbacks=[QuantizationCallback(quantizers)], **options,
-    )  # fmt: skip
 
 
 def in_two(module: Recommender, data: Any, quantizers: Any = None) -> dict[str, float]:
@@ -34,8 +25,7 @@ def in_two(module: Recommender, data: Any, quantizers: Any = None) -> dict[str, 
     trainer = trainer_of(quantizers, **TWO)
     trainer.fit(module, datamodule=data)
     assert trainer.world_size == 2
-    after = {name: value.clone() for name, value in module.state_dict().items()}
-    assert all(torch.isfinite(value).all() for value in after.values() if value.is_floating_point())
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values() if value.is_floating_point())
     [two] = trainer_of(quantizers, **TWO).test(module, datamodule=data, verbose=False)
     [one] = trainer_of(quantizers).test(module, datamodule=data, verbose=False)
     assert two == pytest.approx(one, rel=1e-5)

@@ -29,7 +29,7 @@ def test_dates_where_times_are_of_a_calendar(
     assert f"times     {told}\n" in capsys.readouterr().out
 
 
-def test_options_of_files_are_refused_of_named_sources(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_files_are_refused_of_named_sources() -> None:
     for option in (["--columns", "{user: a}"], ["--duplicates", "last"]):
         with pytest.raises(UserError, match="says nothing of ml-100k; what does: --min-user, --min-item, --figure"):
             data_command.main(["info", "ml-100k", *option])

@@ -105,7 +105,7 @@ def test_a_pruned_trial_ends_on_both_ranks(tmp_path: Path) -> None:
         assert not any(alive(rank["process"]) for rank in ranks(tmp_path, f"{trial.number:04}"))
 
 
-@pytest.mark.parametrize(("strategy", "rank"), [("ddp_fork", 0), ("ddp", 1)])
+@pytest.mark.parametrize(("strategy", "rank"), [("ddp_fork", 0), ("ddp_fork", 1), ("ddp", 1)])
 def test_a_trial_survives_the_death_of_a_rank(tmp_path: Path, strategy: str, rank: int) -> None:
     count = 2 if strategy == "ddp_fork" else 1
     (tmp_path / "slow").touch()
