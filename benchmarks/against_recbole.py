@@ -10,7 +10,9 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click_contests
 import numpy as np
@@ -22,7 +24,8 @@ from rival import Found
 from sequence_contests import SEQUENCE_CONTESTS, SHOWN, SequenceContest
 
 CLOSE = 1e-5
-GROUPS = (  # the data's name, contests on it, what writes it, what compares
+# The data's name, contests on it, what writes it, what compares.
+GROUPS: tuple[tuple[str, Sequence[Any], Callable[[Path], Any], Callable[..., Any]], ...] = (
     ("small", CONTESTS, ranking_contests.write_files, ranking_contests.compare),
     ("samples", CLICK_CONTESTS, click_contests.write_samples, click_contests.compare),
     ("histories", SEQUENCE_CONTESTS, sequence_contests.write_histories, sequence_contests.compare),

@@ -87,7 +87,7 @@ def epoch(module: ClickThroughRate, data: ClickThroughData, epochs: int) -> floa
 def evaluation(module: ClickThroughRate, data: ClickThroughData) -> None:
     """Score the dev rows, with AUC and log loss among what is measured."""
     module.eval()
-    module.log_dict = lambda values: None  # type: ignore[assignment,method-assign]  # no Trainer is there to take them
+    module.log_dict = lambda values: None  # type: ignore[assignment,method-assign,misc]  # no Trainer is there to take them
     module.on_validation_epoch_start()
     for i, batch in enumerate(data.val_dataloader()):
         module.validation_step(batch, i)

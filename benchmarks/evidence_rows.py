@@ -92,7 +92,8 @@ def rows(out: Path) -> list[list[Row]]:
     anchors = [Row("grocery-rechorus", m, *RECHORUS[m], s, grocery) for m in ("bprmf", "lgcn") for s in SEEDS]
     bpr_grid = [r for m in ("bprmf", "cove_bprmf") for r in grid("grocery-grid", m, grocery)]
     graph_grid = [r for m in ("lgcn", "cove_lgcn") for r in grid("grocery-grid", m, wide)]
-    bpr_tuned, graph_tuned = [], []
+    bpr_tuned: list[Row] = []
+    graph_tuned: list[Row] = []
     for stage, model, options in (
         (bpr_tuned, "bprmf", grocery),
         (bpr_tuned, "cove_bprmf", grocery),
@@ -130,7 +131,7 @@ def result(out: Path, row: Row) -> dict | None:
 
 def chosen(out: Path, candidates: list[Row]) -> Row | None:
     """Return the row with the best validation metric, once all have run."""
-    results = [(result(out, row), row) for row in candidates]
-    if any(found is None for found, _ in results):
+    results = [(found, row) for row in candidates if (found := result(out, row)) is not None]
+    if len(results) < len(candidates):
         return None
     return max(results, key=lambda pair: pair[0]["best"][pair[0]["monitor"]])[1]

@@ -101,7 +101,8 @@ def main() -> None:
             step()
         print(held("VmHWM") - before)
         return
-    rows, memory = [], []
+    rows: list[Row] = []
+    memory: list[tuple[str, list[float]]] = []
     for sizes, learning, target in CASES:
         times: dict[str, list[float]] = {"residual": [], "cascaded": [], "theirs": []}
         steps = {who: made(who, sizes, learning) for who in times}
@@ -112,7 +113,7 @@ def main() -> None:
             figure = divided(times["theirs"], times[who])
             name = f"{who.capitalize()} {sizes}, {learning}"
             rows.append(Row(name, "ms", times[who], times["theirs"], [], figure, "x the rival", target))
-        memory.append((f"{sizes}, {learning}", *(peak(who, sizes, learning) for who in times)))
+        memory.append((f"{sizes}, {learning}", [peak(who, sizes, learning) for who in times]))
     x, c = torch.randn(ROWS, DIM), torch.randn(8000, DIM)
     found: list[float] = []
     floor: list[float] = []
@@ -125,8 +126,8 @@ def main() -> None:
     )
     print(table(rows, "ResidualVQ"))
     print("\n| Peak memory of a step, MiB | Residual | Cascaded | ResidualVQ |\n|---|---|---|---|")
-    for name, *values in memory:
-        print(f"| {name} | " + " | ".join(f"{v:,.0f}" for v in values) + " |")
+    for case, values in memory:
+        print(f"| {case} | " + " | ".join(f"{v:,.0f}" for v in values) + " |")
 
 
 if __name__ == "__main__":

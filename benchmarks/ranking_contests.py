@@ -44,7 +44,7 @@ class ChainedNGCF(NGCF):
     def smooth(self, adjacency: Tensor, table: Tensor) -> Tensor:
         whole = [table]
         for sums, products in zip(self.sums, self.products):
-            one = NGCF(table.shape[1], [sums.out_features]).eval()
+            one = NGCF(table.shape[1], [table.shape[1]]).eval()
             one.sums[0], one.products[0] = sums, products
             whole.append(one.smooth(adjacency, whole[-1])[:, whole[-1].shape[1] :])
         return torch.cat(whole, 1)

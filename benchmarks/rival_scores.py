@@ -129,7 +129,7 @@ def main() -> None:
     del sys.argv[1:]  # RecBole would read them as its own options
     os.chdir(o.inter.parent.parent)  # RecBole writes its logs into the current folder
     logging.disable(logging.CRITICAL)
-    np.savez(o.out, **scored(o))
+    np.savez(o.out, **scored(o))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

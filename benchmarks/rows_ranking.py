@@ -29,7 +29,9 @@ def ranking(o: argparse.Namespace) -> list[Row]:
     assert batch.seen is not None
     mask = batch.seen
     hidden, keys, bias = (module.tables[n].detach() for n in ("user", "item", "item_bias"))
-    ours, whole, default, tuned, floor = [], [], [], [], []
+    ours, whole, floor = [], [], []
+    default: list[float] = []
+    tuned: list[float] = []
     for _ in range(o.repeats):
         ours.append(1e3 * timed(lambda: our_evaluation(module, data), 20))
         if o.recbole:

@@ -53,7 +53,7 @@ class NormedBlock(SASRecBlock):
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__(dim, heads, dropout)
-        self.before, self.query_norm = self.query_norm, nn.Identity()
+        self.before, self.query_norm = self.query_norm, nn.Identity()  # type: ignore[assignment]
 
     def forward(self, x: Tensor, past: Kept = (), there: Tensor | None = None) -> tuple[Tensor, Kept]:
         return super().forward(self.before(x), past, there)

@@ -63,7 +63,7 @@ def write(folder: Path, rows: int) -> None:
     from lightning_vq.serving import load
 
     quantizer = MGQE(rows, DIM, centroids=(HEAD, TAIL), subspaces=(DIM, DIM))
-    quantizer.codebooks[0].weight.data.normal_()  # type: ignore[union-attr]
+    quantizer.codebooks[0].weight.data.normal_()  # type: ignore[operator]
     draw, head = np.random.default_rng(0), quantizer.sizes()[0]
     codes = draw.integers(0, TAIL, (rows, DIM), dtype=np.uint8)
     codes[:head] = draw.integers(0, HEAD, (head, DIM), dtype=np.uint8)
