@@ -1,4 +1,4 @@
-"""A `fit` in a process of its own, with no trace of the ranks of this one."""
+"""Commands in a process of their own, which is told to stop once and waited for; a `fit` with no trace of our ranks."""
 
 import contextlib
 import os
@@ -21,20 +21,33 @@ FIT = (sys.executable, "-m", "lightning_vq", "fit")
 
 
 def fit_in_child(arguments: Sequence[str], folder: Path, **environment: str) -> int:
-    """Run `fit` with arguments into a folder, and return its exit status; SIGINT and SIGTERM are passed on as one.
+    """Run `fit` with arguments into a folder, and return its exit status.
 
     Args:
         arguments: of the verb.
         folder: of the run.
         environment: beside ours.
     """
+    return run_in_child([*FIT, *arguments], _environment() | {HANDED_DOWN: str(folder)} | environment)[0]
+
+
+def run_in_child(
+    command: Sequence[str], environment: dict[str, str] | None = None, kept: bool = False
+) -> tuple[int, str]:
+    """Run a command, and return its exit status and what it printed; SIGINT and SIGTERM are passed on as one.
+
+    Args:
+        command: program and arguments.
+        environment: None is ours.
+        kept: return what it prints, in place of showing it.
+    """
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
-    child = subprocess.Popen(
-        [*FIT, *arguments], env=_environment() | {HANDED_DOWN: str(folder)} | environment, start_new_session=True
-    )
+    out = subprocess.PIPE if kept else None
+    child = subprocess.Popen(command, env=environment, stdout=out, text=True, start_new_session=True)
     before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return child.wait()
+        printed, _ = child.communicate()
+        return child.returncode, printed or ""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -102,6 +102,7 @@ def check_training(trainer: Any, model: Recommender, data: RecommenderData, moni
     refuse_accumulation(trainer["accumulate_grad_batches"])
     if trainer["gradient_clip_val"] is not None:
         raise UserError("trainer.gradient_clip_val is not supported; did you mean 'model.init_args.clip'?")
+    _refuse_copies(trainer)
     if trainer["limit_val_batches"] == 0:
         raise UserError(f"trainer.limit_val_batches is 0, but monitor {monitor!r} needs validation")
     if data.in_time and trainer["limit_val_batches"] not in (None, 1.0):
@@ -117,3 +118,16 @@ def check_training(trainer: Any, model: Recommender, data: RecommenderData, moni
     names = model.monitors(data)
     if monitor not in names:
         raise UserError(f"monitor {monitor!r} is not a validation metric of this config{nearest(monitor, names)}")
+
+
+def _refuse_copies(trainer: dict[str, Any]) -> None:
+    """Refuse what the module would refuse too, but not once a process, and with a run folder made."""
+    if processes_of_cut_tables(trainer) == 0:
+        return
+    asked = (trainer["strategy"].get("init_args") or {}).get("data_parallel_size", "auto")
+    copies = int(trainer["num_nodes"]) if asked == "auto" else int(asked)
+    if copies != 1:
+        raise UserError(
+            f"trainer.strategy.init_args.data_parallel_size is {asked}, which is {copies} copies of the tables; they "
+            "are cut over all processes: it must be 1, and tensor_parallel_size the number of processes"
+        )

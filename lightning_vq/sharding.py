@@ -36,6 +36,11 @@ def whole(table: Tensor) -> Tensor:
 
 def sharded_rows(table: DTensor, ids: Tensor) -> Tensor:
     """Return rows (..., D) of a table (N, D) that is cut. All processes of the mesh must ask for the same."""
+    outside = (ids < 0) | (ids >= len(table))  # which no process has: their sum would be zeros
+    if ids.device.type != "cpu":
+        torch._assert_async(~outside.any())
+    elif outside.any():
+        raise IndexError(f"id {int(ids[outside][0])} of a table of {len(table)} rows")
     local = table.to_local()
     here = ids.reshape(-1) - table.device_mesh.get_local_rank() * _share(table, table.device_mesh)
     mine = ((here >= 0) & (here < len(local))).nonzero()[:, 0]

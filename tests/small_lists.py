@@ -56,8 +56,8 @@ def trained(
     return module, trainer
 
 
-def listed(folder: Path, lists: list[str], **options: Any) -> ListData:
-    """Return the data of lists of one-letter items, named 1, 2, ..."""
+def listed(folder: Path, lists: Sequence[Sequence[str]], **options: Any) -> ListData:
+    """Return the data of lists, named 1, 2, ...; a list's items may be the letters of a word."""
     rows = [f"{name},{place},{item}" for name, one in enumerate(lists, 1) for place, item in enumerate(one)]
     (folder / "mine.csv").write_text("\n".join(["list,position,item", *rows]) + "\n")
     data = ListData(str(folder / "mine.csv"), **options)

@@ -3,10 +3,12 @@
 import json
 import re
 import shlex
+import signal
+import time
 from pathlib import Path
 
 import pytest
-from command import done, refused
+from command import begun, done, ended, refused
 
 from lightning_vq.reproduce.files import every_name
 from lightning_vq.reproduce.paper import read_paper
@@ -130,5 +132,32 @@ def test_data_that_is_not_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_part_of_commands_has_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(monkeypatch, capfd, "reproduce", written(tmp_path, PRINTS), "--rows", "a")
-    assert "no rows" in said
+    for option in (["--rows", "a"], ["--hours", "1"], ["--parallel", "2"], ["--smoke"]):
+        said = refused(monkeypatch, capfd, "reproduce", written(tmp_path, PRINTS), *option)
+        assert f"{option[0]}: " in said
+        assert "commands, not rows" in said
+
+
+SLOW = """import pathlib, signal, sys, time
+def stop(*_):
+    time.sleep(1)  # what it has to save
+    (folder / "saved").write_text("")
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+folder = pathlib.Path(sys.argv[1])
+(folder / "ready").write_text("")
+time.sleep(60)
+"""
+
+
+def test_a_command_that_is_stopped_has_the_time_to_save(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    table = written(tmp_path, f"{{run: 'python {tmp_path}/slow.py {{out}}', makes: done}}")
+    folder = tmp_path / "out" / "mine"
+    with begun("-m", "lightning_vq", "reproduce", table, "--out", str(tmp_path / "out")) as process:
+        while not (folder / "ready").exists() and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        ended(process, 130)
+    assert (folder / "saved").exists()
+    assert json.loads((folder / "steps.json").read_text())["done"]["state"] == "begun"

@@ -15,7 +15,7 @@ from lightning_vq.data.item_clusters import clustered
 from lightning_vq.data.list_creators import known_creators
 from lightning_vq.data.list_evaluation import ListEvaluation
 from lightning_vq.data.list_loader import ListLoader
-from lightning_vq.data.list_range import Protocol, kept_range
+from lightning_vq.data.list_range import LONGEST, Protocol, kept_range
 from lightning_vq.data.list_splits import each_next, halves, known_pairs, leave_one_out, occurrences, whole_lists
 from lightning_vq.data.loaders import EvalLoader
 from lightning_vq.data.negatives import KnownPairs
@@ -198,10 +198,11 @@ class ListData(RecommenderData):
         told = f"{self.source}: {raw.counts.told} ({kept}); {len(train.lengths):,} lists to train on"
         if self.protocol != "halves":
             return f"{told}, {len(test.lengths):,} to be continued by one item after {int(test.known.max()):,} at most"
-        lengths = test.lengths.numpy()
-        return (
-            f"{told}, {len(lengths):,} to test on: @5 on {qualifying(lengths, 5):,}, @10 on {qualifying(lengths, 10):,}"
-        )
+        lengths, longest = test.lengths.numpy(), int(raw.lengths.max())
+        told += f", {len(lengths):,} to test on: @5 on {qualifying(lengths, 5):,}, @10 on {qualifying(lengths, 10):,}"
+        if longest > LONGEST:  # a batch with it is as wide for all of its lists
+            told += f"; the longest has {longest:,} items: with data.init_args.max_length training is faster"
+        return told
 
     def _ready(self) -> RawLists:
         assert self.raw is not None

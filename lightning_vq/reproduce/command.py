@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seeds", type=int, metavar="N", help="fits of each tuned config; else as the table says")
     parser.add_argument("--budget", metavar="NAME", help="of the table, such as small or paper; else its first")
     parser.add_argument("--hours", type=float, metavar="H", help="begin no row after so many")
-    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="fits at a time")
+    parser.add_argument("--parallel", type=int, metavar="N", help="fits at a time (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/papers"), metavar="DIR", help="where it all goes")
     parser.add_argument("--smoke", action="store_true", help="all rows on planted data, two epochs: do they run?")
     parser.add_argument("--report", action="store_true", help="run nothing: tell of what has run")
@@ -47,8 +47,11 @@ def main(arguments: list[str]) -> None:
         options.table = part.same_as
         part = read_steps(options.table)
     if part is not None:
-        if options.rows or options.budget or options.seeds or options.smoke:
-            raise UserError(f"{options.table} has commands: no rows, budgets or seeds to choose, no smoke test")
+        chosen = [key for key in ("rows", "seeds", "budget", "hours", "parallel", "smoke") if getattr(options, key)]
+        if chosen:
+            raise UserError(
+                f"--{chosen[0]}: {options.table} has commands, not rows of fits; it takes --out and --report"
+            )
         return run_steps(part, options.out / part_name(part_file(options.table)), options.report)
     name, paper = read_paper(options.table)
     if options.smoke:
@@ -74,7 +77,7 @@ def main(arguments: list[str]) -> None:
     if not options.report and not failed:
         possible = [every[row.name] for row in rows if row.at_hand(paper.root(row)) is None]
         try:
-            failed = _run(possible, seeds, options.parallel, options.hours)
+            failed = _run(possible, seeds, options.parallel or 1, options.hours)
         except KeyboardInterrupt:
             again = shlex.join(["python", "-m", "lightning_vq", "reproduce", *arguments])
             print(f"To go on: {again}", file=sys.stderr)

@@ -1,11 +1,12 @@
 """Parts of a paper that are no fits to be tuned and compared: another part's rows, or commands that print or draw."""
 
 import shlex
-import subprocess
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightning_vq.child import run_in_child
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
 from lightning_vq.reproduce.files import part_file
@@ -121,15 +122,14 @@ def _run(step: Step, folder: Path) -> None:
     words = [word.replace(OUT, str(folder)) for word in shlex.split(step.run)]
     command = [sys.executable, *words[1:]]
     print(f"\n{shlex.join(words)}", flush=True)
-    process = subprocess.run(command, stdout=subprocess.PIPE if step.prints else None, text=True, check=False)
-    if process.returncode == 130:
+    status, printed = run_in_child(command, kept=step.prints is not None)
+    print(printed, end="")
+    if status in (130, -signal.SIGINT):  # of ours, or of a script without a handler
         raise KeyboardInterrupt
-    if step.prints is not None:
-        print(process.stdout, end="")
-    if process.returncode:
-        raise UserError(f"{step.run!r} ended with status {process.returncode}; see above")
+    if status:
+        raise UserError(f"{step.run!r} ended with status {status}; see above")
     if step.prints is not None:
         with replacing(folder / step.prints) as path:
-            path.write_text(process.stdout)
+            path.write_text(printed)
     elif not (folder / step.target).exists():
         raise UserError(f"{step.run!r} has left no {folder / step.target}")

@@ -193,6 +193,10 @@ def test_told_in_one_line(tmp_path: Path) -> None:
         f"(min_item=1, min_length=2); 2 lists to train on, 4 to test on: @5 on {sum(t >= 5 for t in targets)}, "
         f"@10 on {sum(t >= 10 for t in targets)}"
     )
+    data = listed(tmp_path, [*lists, [f"i{n}" for n in range(201)]])
+    assert data.told(frozenset()).endswith(
+        "; the longest has 201 items: with data.init_args.max_length training is faster"
+    )
     data = listed(tmp_path, ["abcde", "cab"], protocol="next", max_length=3, eval_negatives=0)
     assert data.told(frozenset()) == (
         f"{tmp_path}/mine.csv: 2 lists, 5 items, 8 entries, 4.00 a list (min_item=1, min_length=3, max_length=3); "

@@ -10,18 +10,22 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 import yaml
+from command import refused
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 from small import cascaded, data, trained, weights
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.collaborative.lightgcn import LightGCN
 from lightning_vq.backbones.collaborative.neumf import NeuMF
 from lightning_vq.data import CollaborativeData
 from lightning_vq.errors import UserError
+from lightning_vq.lookup import rows_of
 from lightning_vq.quantizers import MGQE, Cascaded, LowRank, Quantizer
 from lightning_vq.run_config import refuse_another
-from lightning_vq.sharding import is_sharded
+from lightning_vq.sharding import is_sharded, shard
 from lightning_vq.sources.planted import PlantedOptions
 
 EPOCHS = 12
@@ -80,6 +84,10 @@ def rank_of_two(rank: int, folder: str) -> None:
     for name in MODELS:
         strategy = ModelParallelStrategy(process_group_backend="gloo")
         torch.save(outcome(name, strategy=strategy, devices=2), Path(folder) / f"{name} {rank}.pt")
+    table = shard(nn.Parameter(torch.ones(5, 2)), init_device_mesh("cpu", (2,)))
+    for outside in (-1, 5):
+        with pytest.raises(IndexError, match=f"id {outside} of a table of 5 rows"):
+            rows_of(table, torch.tensor([0, outside]))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +123,23 @@ def test_each_rank_holds_its_share_of_tables_and_moments(folder: Path) -> None:
         "user",
         "user_mlp",
     }  # factors stay whole
+
+
+@pytest.mark.parametrize(("size", "nodes", "copies"), [("2", 1, 2), ("auto", 2, 2)])
+def test_copies_of_cut_tables_are_refused(
+    size: str,
+    nodes: int,
+    copies: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    strategy = "lightning.pytorch.strategies.ModelParallelStrategy"
+    options = [f"--trainer.strategy={strategy}", f"--trainer.strategy.init_args.data_parallel_size={size}"]
+    options += ["--trainer.devices=2", f"--trainer.num_nodes={nodes}", f"--trainer.default_root_dir={tmp_path}"]
+    said = refused(monkeypatch, capfd, "fit", "--config", "conf/bprmf.yaml", *options)
+    assert f"data_parallel_size is {size}, which is {copies} copies of the tables" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_goes_on_with_as_many_processes(tmp_path: Path) -> None:
