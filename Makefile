@@ -54,6 +54,7 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) mgqe/table4
 	$(REPRODUCE) mgqe/table6
 	$(REPRODUCE) mgqe/table5
+	$(REPRODUCE) mgqe/figure6
 	$(REPRODUCE) dqrec/table1
 	$(REPRODUCE) dqrec/table3
 	$(REPRODUCE) dqrec/figure3

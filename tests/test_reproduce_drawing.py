@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from command import SMALL, done
 from small_table import TABLE, reproduce
 
 from lightning_vq.errors import UserError
-from lightning_vq.reproduce.drawing import Drawing, curves
+from lightning_vq.reproduce.drawing import Drawing, codes_of, curves
 from lightning_vq.sources.interactions import Metadata
-from lightning_vq.tree import write_codes
 from lightning_vq.vocabulary import Vocabulary, write_vocabulary
 
 PNG = b"\x89PNG"
@@ -41,12 +42,13 @@ def test_curves_are_of_rows_that_ran() -> None:
     assert curves(Drawing("curves", "N", "size", relative=True), over, means) == {"DPQ": ([0.3, 0.6], [-0.5, 0.0])}
 
 
-def test_similarity_is_of_the_categories_asked_for(tmp_path: Path) -> None:
+def test_similarity_is_of_the_categories_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = pa.array([f"i{i}" for i in range(4)])
     known = Metadata([""] * 4, [["a", "b"], ["a"], ["b"], ["b", "c"]])
     write_vocabulary(tmp_path, "item", Vocabulary(ids, np.ones(4, np.int64), known))
-    (tmp_path / "tree").mkdir()
-    write_codes(tmp_path / "tree", "item", ids, np.array([[0, 1], [0, 2], [1, 2], [1, 1]]), np.zeros(4))
+    monkeypatch.setattr(
+        "lightning_vq.reproduce.drawing.codes_of", lambda *_: np.array([[0, 1], [0, 2], [1, 2], [1, 1]])
+    )
     kept = Drawing("similarity", "item", categories=["a", "b"]).keep(tmp_path)
     assert kept["categories"] == ["a", "b"]
     # a: items 0, 1; b: 0, 2, 3. Equal codes of 0-1: 1 of 2, 0-2: none, 0-3: 1, 1-2: 1, 1-3: none, 2-3: 1.
@@ -54,10 +56,32 @@ def test_similarity_is_of_the_categories_asked_for(tmp_path: Path) -> None:
     np.testing.assert_allclose(kept["similarity"], [[0.5, (0.0 + 0.5 + 0.5 + 0.5 + 0.0) / 5], [a_b, 1 / 3]])
 
 
-def test_an_item_without_categories_cannot_be_compared(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose items are rounded to numbers of 8 bits."""
+    scalar = "{class_path: lightning_vq.quantizers.Scalar, init_args: {bits_each: 8}}"
+    folder, options = tmp_path_factory.mktemp("rounded"), [one for one in SMALL if "quantizers" not in one]
+    options += [f"--quantization.quantizers={{item: {scalar}}}", "--trainer.max_epochs=1", "--patience=null"]
+    done("fit", "--config", str(Path("conf/gmf.yaml").absolute()), *options, folder=folder)
+    return folder / "runs" / "gmf" / "1"
+
+
+def test_codes_of_a_run_are_those_of_its_best_model(rounded: Path) -> None:
+    state = torch.load(rounded / "best.ckpt", weights_only=True)["state_dict"]
+    low, step = state["quantizers.item.low"], state["quantizers.item.step"]
+    codes = codes_of(rounded, "item")
+    assert codes is not None
+    assert codes.shape == (90, 64)
+    assert codes.max() == 255
+    torch.testing.assert_close(
+        low + torch.from_numpy(codes) * step, state["tables.item"], rtol=0, atol=float(step.max())
+    )
+    assert codes_of(rounded, "user") is None
+
+
+def test_an_item_without_categories_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_vocabulary(tmp_path, "item", Vocabulary(pa.array(["x", "y"]), np.ones(2, np.int64), None))
-    (tmp_path / "tree").mkdir()
-    write_codes(tmp_path / "tree", "item", pa.array(["x", "y"]), np.zeros((2, 2), np.int64), np.zeros(2))
+    monkeypatch.setattr("lightning_vq.reproduce.drawing.codes_of", lambda *_: np.zeros((2, 2), np.int64))
     with pytest.raises(UserError, match="its items have no categories"):
         Drawing("similarity", "item", categories=["a", "b"]).keep(tmp_path)
 

@@ -1,7 +1,7 @@
 """Low-rank factorization, a rival of product codes at equal size: e_i = u_i V.
 
-Kang et al. (MGQE, WWW Companion 2020), section 5.1. No codes: the table is two float32 factors, and its own weights
-are dropped. Shapes: N rows, D dim, R rank.
+Kang et al. (MGQE, WWW Companion 2020), sections 3.2 and 5.4. No codes: the table is two float32 factors, and its own
+weights are dropped. Shapes: N rows, D dim, R rank.
 """
 
 from typing import ClassVar

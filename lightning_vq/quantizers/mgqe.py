@@ -3,7 +3,7 @@
 Kang et al., "Learning Multi-granular Quantized Embeddings for Large-Vocab Categorical Features in Recommender
 Systems", WWW Companion 2020, section 4. Tiers come from training frequency, the head first:
 
-- shared, fewer centroids: all tiers share one codebook, tier t searches its first K_t centroids (section 4.2.2);
+- shared, fewer centroids: all tiers share one codebook, tier t searches its first K_t centroids;
 - unshared, fewer centroids: each tier has a codebook of K_t centroids of its own;
 - unshared, fewer subspaces: each tier has a codebook of D_t subspaces.
 

@@ -1,6 +1,6 @@
 """Uniform scalar quantization: each number of a vector is rounded to one of 2^b steps between its column's extremes.
 
-Kang et al. (MGQE, WWW Companion 2020), section 5.1: applied after training, b = 8. In a fit it is on for validation, on
+Kang et al. (MGQE, WWW Companion 2020), section 5.4: applied after training, b = 8. In a fit it is on for validation, on
 the grid of the table as it then is, and off for training: every epoch's checkpoint holds a trained table with its grid.
 Shapes: N rows, D dim, (...) any shape of ids.
 """

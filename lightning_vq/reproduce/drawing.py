@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from lightning_vq.agreement import code_similarity, members
+from lightning_vq.agreement import Array, code_similarity, members
 from lightning_vq.errors import UserError
+from lightning_vq.runs import checked_run
 from lightning_vq.vocabulary import read_vocabulary
 
 Kind = Literal["curves", "epochs", "similarity"]
@@ -67,15 +67,25 @@ class Drawing:
         if self.kind == "epochs":
             with (run / "metrics.csv").open() as file:
                 return {self.y: [float(row[self.y]) for row in csv.DictReader(file) if row.get(self.y)]}
-        path = run / "tree" / f"{self.y}.parquet"
-        if self.kind == "similarity" and path.is_file():
-            table, known = pq.read_table(path), read_vocabulary(run, self.y)
+        if self.kind == "similarity" and (codes := codes_of(run, self.y)) is not None:
+            known = read_vocabulary(run, self.y)
             if known.metadata is None:
                 raise UserError(f"{run}: its {self.y}s have no categories, which the table's drawing is of")
-            codes = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("level")], 1)
             of = members([[c for c in some if c in self.categories] for some in known.metadata.categories])
             return {"categories": of.names, "similarity": (code_similarity(codes, of) / codes.shape[1]).tolist()}
         return {}
+
+
+def codes_of(run: Path, name: str) -> Array | None:
+    """Return the codes (N, L) of a table of a run's best model, a scalar quantizer's too; None if it has none."""
+    from lightning_vq.modules.base import Recommender  # not to be imported where nothing is drawn of it
+
+    module = Recommender.load_from_checkpoint(checked_run(run, "best.ckpt")[1])
+    if name not in module.quantizers or not module.quantizers[name].codebook_sizes:
+        return None
+    look = module.lookup()
+    codes: Array = look.codes(name, look.rows(name)).numpy()
+    return codes
 
 
 Lines = dict[str, tuple[list[float], list[float]]]  # label -> x, y
