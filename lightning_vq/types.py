@@ -184,7 +184,8 @@ class TimedCases(NamedTuple):
     user: Side  # P
     cases: Tensor  # (P,) int64 place in the data; none for prediction
     positives: Tensor  # (P,) int64 place among the candidates
-    item_states: Tensor  # (P, C) int64 rows of the vectors of items, of each candidate
+    item_states: Tensor  # (S,) int64 rows of the vectors of items that occur among the candidates
+    places: Tensor  # (P, C) int64 which of them each candidate is
     alone: Alone  # what is ranked against what, users being 0..P-1 and items the candidates
 
 

@@ -18,7 +18,8 @@ from lightning_vq.errors import UserError
 from lightning_vq.types import Alone, Side, TimedCases
 
 CHUNK = 1 << 14  # states that travel together
-WIDTH = 64  # of vectors, for the memory of those of candidates
+NUMBERS = 16  # of 4 bytes that a candidate of a held-out interaction may take: its score under a few masks
+WIDE = 16  # times as many items as a batch has are candidates all the same, if only those of a batch are asked for
 
 
 class TimedEvaluation(ABC):
@@ -73,30 +74,39 @@ class HeldOut(TimedEvaluation):
     ) -> None:
         self.moments, self.part, self.protocols = moments, part, protocols
         batches, pieces = evaluation.batches(part), list[tuple[int, Tensor]]()
-        groups = torch.argsort(batches.of, stable=True).split(torch.bincount(batches.of).tolist())
+        # In the order of time few items change between two cases: those of all batches go together.
+        self.together = "alone" in protocols or evaluation.items <= WIDE * evaluation.batch
+        order = torch.argsort(moments[part])
+        groups = [order]
+        if not self.together:
+            order = order[torch.argsort(batches.of[order], stable=True)]
+            groups = list(order.split(torch.bincount(batches.of).tolist()))
+        changes = max(1, timelines["item"].meetings // len(order))  # of items between two cases
         for number, cases in enumerate(groups):
-            candidates = evaluation.items if "alone" in protocols else int(batches.holds[number].sum())
-            pieces += [(number, some) for some in cases.split(_rows(evaluation, candidates))]
+            candidates = evaluation.items if self.together else int(batches.holds[number].sum())
+            rows = min(_rows(evaluation, candidates), max(1, candidates // changes))
+            pieces += [(number, some) for some in cases.split(rows)]
         every = torch.arange(timelines["item"].states)
         super().__init__(evaluation, timelines, recent, every, pieces)
 
     def batch(self, number: int, rows: Tensor) -> TimedCases:
         users, items = (of[rows] for of in self.evaluation.parts[self.part])
-        moments, held = self.moments[self.part][rows], self.evaluation.batches(self.part).holds[number]
-        everyone = "alone" in self.protocols
-        candidates = torch.arange(len(held)) if everyone else held.nonzero()[:, 0]
+        moments, batches = self.moments[self.part][rows], self.evaluation.batches(self.part)
+        candidates = torch.arange(self.evaluation.items) if self.together else batches.holds[number].nonzero()[:, 0]
         row, known = self.evaluation.touched(users, tuple(self.evaluation.parts))
-        if not everyone:
-            inside = held[known]
+        if not self.together:
+            inside = batches.holds[number][known]
             row, known = row[inside], torch.searchsorted(candidates, known[inside])
-        of = torch.zeros_like(rows) if "batch" in self.protocols else None
-        among = None if of is None else held[candidates][None]
+        of, among = None, None
+        if "batch" in self.protocols:
+            some, of = torch.unique(batches.of[rows], return_inverse=True)
+            among = batches.holds[some][:, candidates]
         return TimedCases(
             self.side("user", self.timelines["user"].before(users, moments)),
             rows,
             torch.searchsorted(candidates, items),
-            self.timelines["item"].before(candidates[None], moments[:, None]),
-            Alone((row, known), of, among, self.evaluation.batch, everyone),
+            *self.timelines["item"].during(candidates, moments),
+            Alone((row, known), of, among, self.evaluation.batch, "alone" in self.protocols),
         )
 
 
@@ -111,12 +121,12 @@ class NextItems(TimedEvaluation):
         nothing, every = rows[:0], torch.arange(self.evaluation.items)
         alone = Alone(self.evaluation.touched(rows, (TRAIN, DEV)), None, None, self.evaluation.batch, True)
         side = self.side("user", self.timelines["user"].now[rows])
-        return TimedCases(side, nothing, nothing, every.expand(len(rows), -1), alone)
+        return TimedCases(side, nothing, nothing, every, every.expand(len(rows), -1), alone)
 
 
 def _rows(evaluation: Evaluation, candidates: int) -> int:
     """Return how many rows' candidates fit into memory."""
-    return max(1, (evaluation.memory_mib << 20) // (4 * WIDTH * candidates))
+    return max(1, (evaluation.memory_mib << 20) // (4 * NUMBERS * candidates))
 
 
 class CaseLoader:

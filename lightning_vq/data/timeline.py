@@ -38,6 +38,11 @@ class Timeline:
         return len(self.others) + self.count
 
     @property
+    def meetings(self) -> int:
+        """Return how many interactions there are (E)."""
+        return len(self.others)
+
+    @property
     def now(self) -> Tensor:
         """Return the last state of each entity (N,)."""
         return self.first + self.starts.diff()
@@ -45,6 +50,27 @@ class Timeline:
     def before(self, entities: Tensor, moments: Tensor) -> Tensor:
         """Return the states of entities (...) right before moments (...)."""
         return torch.searchsorted(self.keys, entities * self.bound + moments) + entities
+
+    def during(self, entities: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the states (S,) of entities (C,) from the first to the last of moments (P,), and which of them each is
+        in right before each moment (P, C): `before` of all pairs, in a fraction of its time.
+
+        Args:
+            entities: (C,).
+            moments: (P,) rising.
+        """
+        first, last = (self.before(entities, moments[at].expand(len(entities))) for at in (0, -1))
+        lengths = last - first + 1
+        starts = lengths.cumsum(0) - lengths
+        states = (first - starts).repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
+        column = torch.arange(len(entities)).repeat_interleave(lengths)
+        met = torch.ones(len(states), dtype=torch.bool).index_fill_(0, starts, False)  # not their first: by a meeting
+        column, owners = column[met], entities[column[met]]
+        when = self.keys[states[met] - 1 - owners] - owners * self.bound
+        steps = torch.zeros(len(moments), len(entities), dtype=torch.int64)
+        ones = torch.ones_like(column)
+        steps.index_put_((torch.searchsorted(moments, when, right=True), column), ones, accumulate=True)
+        return states, steps.cumsum_(0).add_(starts)
 
     def owners(self, states: Tensor) -> Tensor:
         """Return the entities of states (...)."""

@@ -21,7 +21,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.vectors import VectorQuantization
 from lightning_vq.quantizers.dqvae import DQVAE
-from lightning_vq.quantizers.neighbours import Patterns, distinct, latent_patterns, union, without
+from lightning_vq.quantizers.neighbours import Neighbours, Patterns, latent_patterns, union, without
 from lightning_vq.runs import checked_run, read_yaml
 from lightning_vq.types import Side
 
@@ -56,10 +56,8 @@ class States(NamedTuple):
     """What is known of the states of users, or of items."""
 
     codes: Tensor  # (S, L) int32 numbered through all positions
-    near: Tensor  # (P, K + 1) int32 neighbours of each semantic id that occurs
-    of: Tensor  # (S,) int32 row of `near`
-    latent_near: Tensor | None  # (P', K' + 1) int32 of each latent pattern that occurs; None: not asked for
-    latent_of: Tensor | None  # (S, L) int32 row of `latent_near`
+    near: Tensor  # (S,) int32 row of their semantic id's Neighbours
+    latent: Tensor | None  # (S, L) int32 row of each latent pattern's; None: not asked for
 
 
 class Augmentation:
@@ -80,12 +78,20 @@ class Augmentation:
         self.data, self.links, self.latent_links = data, links, latent_links
         self.module, facts = quantization_of(run), data.facts()
         assert self.module.facts is not None
+        self.stored, self.near, self.latent_near = dict[str, Tensor](), dict[str, Neighbours](), dict[str, Neighbours]()
         for vocab in VOCABS:
             if self.module.facts.ids[vocab] != facts.ids[vocab]:
                 raise UserError(f"{run} codes other {vocab}s than those of the data: run the stages on the same data")
             quantizer = self.module.quantizers[vocab]
             if not isinstance(quantizer, DQVAE):
                 raise UserError(f"{run} codes {vocab}s by {type(quantizer).__name__}: patterns are of a DQVAE")
+            vectors = self.module.tables[vocab]
+            with torch.no_grad():
+                self.stored[vocab] = quantizer.encode(vectors, torch.arange(len(vectors)))
+                patterns = Patterns(self.stored[vocab], quantizer.distances())
+            # One more than is asked for, since an entity is not its own neighbour.
+            self.near[vocab] = Neighbours(patterns, links + 1)
+            self.latent_near[vocab] = Neighbours(patterns, latent_links + 1)
         self.model = None if static_codes else _model_of(run, self.module)
         self._states: dict[tuple[str, int], States] = {}
 
@@ -102,9 +108,9 @@ class Augmentation:
     def linked(self, vocab: str, side: Side, part: int) -> Tensor:
         """Return the neighbours (M, Q) of states, -1 for none: K, and those of latent patterns, each once."""
         known, states, owners = self._known(vocab, part), side.states.cpu(), side.ids.cpu()
-        near = without(known.near[known.of[states].long()].long(), owners, self.links)
-        if known.latent_near is not None and known.latent_of is not None:
-            rows = known.latent_near[known.latent_of[states].long()].long()  # (M, L, K' + 1)
+        near = without(self.near[vocab].rows[known.near[states].long()].long(), owners, self.links)
+        if known.latent is not None:
+            rows = self.latent_near[vocab].rows[known.latent[states].long()].long()  # (M, L, K' + 1)
             each = owners.repeat_interleave(rows.shape[1])
             more = without(rows.flatten(0, 1), each, self.latent_links).view(len(near), -1)
             near = union(torch.cat([near, more], dim=1))
@@ -116,34 +122,21 @@ class Augmentation:
             return self._states[vocab, part]
         quantizer, vectors = self.module.quantizers[vocab], self.module.tables[vocab]
         assert isinstance(quantizer, DQVAE)
-        sizes, timeline = quantizer.codebook_sizes, self.data.timelines[part][vocab]
-        stored = quantizer.encode(vectors, torch.arange(len(vectors)))
+        timeline = self.data.timelines[part][vocab]
         if self.model is None:
             owners = timeline.owners(torch.arange(timeline.states))
-            codes, latent = stored[owners], quantizer.latent(vectors, stored)[owners]
+            codes, latent = (of[owners] for of in (self.stored[vocab], quantizer.latent(vectors, self.stored[vocab])))
         else:
             codes, latent = _coded(vocab, quantizer, timeline, self.model, self.data.recent)
-        patterns = Patterns(stored, quantizer.distances())
-        near, of = _searched(patterns, codes, sizes, self.links)
-        latent_near, latent_of = None, None
+        more = None
         if self.latent_links:
             # Position by position: that many ids at once would take as often the memory of all codes.
-            swapped = [_searched(patterns, one, sizes, self.latent_links) for one in latent_patterns(codes, latent)]
-            ends = torch.tensor([0, *(len(rows) for rows, _ in swapped)]).cumsum(0)
-            latent_near = torch.cat([rows for rows, _ in swapped])
-            latent_of = torch.stack([place + start for (_, place), start in zip(swapped, ends)], 1).int()
-        offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
-        self._states[vocab, part] = States((codes + offsets).int(), near, of, latent_near, latent_of)
-        return self._states[vocab, part]
-
-
-def _searched(known: Patterns, codes: Tensor, sizes: list[int], k: int) -> tuple[Tensor, Tensor]:
-    """Return the k + 1 nearest entities of distinct codes (P, k + 1), and the place (M,) there of each of codes (M, L).
-
-    One more than is asked for, since an entity is not its own neighbour.
-    """
-    patterns, place = distinct(codes, sizes)
-    return known.nearest(patterns, k + 1).rows.int(), place.int()
+            each = [self.latent_near[vocab].places(one) for one in latent_patterns(codes, latent)]
+            more = torch.stack(each, 1)
+        offsets = torch.tensor([0, *quantizer.codebook_sizes[:-1]]).cumsum(0)
+        known = States((codes + offsets).int(), self.near[vocab].places(codes), more)
+        self._states[vocab, part] = known
+        return known
 
 
 def _coded(vocab: str, quantizer: DQVAE, timeline: Timeline, model: Recommender, recent: int) -> tuple[Tensor, Tensor]:

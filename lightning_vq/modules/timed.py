@@ -26,6 +26,9 @@ from lightning_vq.modules.ranking import ranks_alone, refuse_nan
 from lightning_vq.runs import write_parquet
 from lightning_vq.types import PATTERN, Encounter, Facts, Output, Side, TimedCases, TimedPairs
 
+FEW = 4  # states a candidate, in the mean, that are scored together
+READ = 1 << 18  # vectors of candidates that are read at a time
+
 
 class TimedFiltering(CollaborativeFiltering):
     """Ranks items for users, both as they were right before each interaction, by a model of two towers.
@@ -149,7 +152,7 @@ class TimedFiltering(CollaborativeFiltering):
         if isinstance(batch, Side):
             self.item_vectors.append(self._vectors("item", batch))
             return
-        scores = self._scores(self._vectors("user", batch.user), self._items(), batch.item_states)
+        scores = self._scores(batch)
         rows = torch.arange(len(scores), device=scores.device)
         for protocol, ranks in ranks_alone(batch.alone, scores, rows, batch.positives, len(rows)).items():
             metric = self.ranks.setdefault(protocol, Ranks().to(self.device))
@@ -172,7 +175,7 @@ class TimedFiltering(CollaborativeFiltering):
         if isinstance(batch, Side):
             self.item_vectors.append(self._vectors("item", batch))
             return None
-        scores = self._scores(self._vectors("user", batch.user), self._items(), batch.item_states)
+        scores = self._scores(batch)
         row, known = batch.alone.known
         scores.view(-1).index_fill_(0, row * scores.shape[1] + known, -torch.inf)
         best = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
@@ -190,7 +193,16 @@ class TimedFiltering(CollaborativeFiltering):
             self.item_vectors = [torch.cat(self.item_vectors)]
         return self.item_vectors[0]
 
-    def _scores(self, users: Tensor, items: Tensor, states: Tensor) -> Tensor:
-        """Return the scores (B, C) of candidates in states (B, C)."""
-        keys = items.index_select(0, states.flatten()).view(*states.shape, -1)
-        return torch.bmm(keys, users[:, :, None]).squeeze(2)
+    def _scores(self, batch: TimedCases) -> Tensor:
+        """Return the scores (P, C) of candidates.
+
+        Where they are in few states, one product has the scores of all of these; else each candidate's vector is read.
+        """
+        users, items = self._vectors("user", batch.user), self._items()
+        if len(batch.item_states) <= FEW * batch.places.shape[1]:
+            return (users @ items.index_select(0, batch.item_states).T).gather(1, batch.places)
+        found = []
+        for user, places in zip(*(of.split(max(1, READ // batch.places[0].numel())) for of in (users, batch.places))):
+            keys = items.index_select(0, batch.item_states[places.flatten()]).view(*places.shape, -1)
+            found.append(torch.bmm(keys, user[:, :, None]).squeeze(2))
+        return torch.cat(found)

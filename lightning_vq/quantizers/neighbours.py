@@ -113,6 +113,32 @@ class Patterns:
         return Nearest(rows, far)
 
 
+class Neighbours:
+    """The entities nearest to all semantic ids that were asked for; each is searched once.
+
+    Args:
+        patterns: the entities.
+        k: neighbours of each.
+    """
+
+    def __init__(self, patterns: Patterns, k: int) -> None:
+        self.patterns, self.k = patterns, k
+        self.codes = patterns.codes[:0]  # (P, L) distinct
+        self.rows = torch.empty(0, k, dtype=torch.int32)  # (P, k) -1 where there are fewer
+
+    def places(self, codes: Tensor) -> Tensor:
+        """Return the rows (M,) int32 of `rows` that have the neighbours of codes (M, L). They stay where they are."""
+        known, sizes = len(self.codes), [self.patterns.tables.shape[1]] * self.codes.shape[1]
+        points, place = distinct(torch.cat([self.codes, codes.long()]), sizes)
+        number = torch.full((len(points),), -1, dtype=torch.int64)
+        number[place[:known]] = torch.arange(known)
+        new = (number < 0).nonzero()[:, 0]
+        number[new] = known + torch.arange(len(new))
+        self.codes = torch.cat([self.codes, points[new]])
+        self.rows = torch.cat([self.rows, self.patterns.nearest(points[new], self.k).rows.int()])
+        return number[place[known:]].int()
+
+
 def second_nearest(turned: Tensor, books: Tensor, codes: Tensor) -> Tensor:
     """Return the nearest code (..., L) of each group that is not the one at hand.
 

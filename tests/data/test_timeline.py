@@ -40,6 +40,15 @@ def test_states_of_any_shape() -> None:
     assert torch.equal(line.recent(states, 5)[1, 2], line.recent(states[1, 2], 5))
 
 
+@pytest.mark.parametrize("moments", [[0, 1, 7, 7, 40, 79, 80], [33], [80, 80]])
+def test_all_pairs_at_once_are_the_pairs_one_by_one(moments: list[int]) -> None:
+    line, when = Timeline(*drawn(), 7, 80), torch.tensor(moments)
+    for entities in (torch.arange(7), torch.tensor([5, 1])):
+        states, places = line.during(entities, when)
+        assert torch.equal(states[places], line.before(entities[None], when[:, None]))
+        assert len(states.unique()) == len(states)
+
+
 def _moments(data: TimedData, part_of: dict[int, torch.Tensor]) -> torch.Tensor:
     """Return when each user met each item (U, N), beyond all where never."""
     table = torch.full((data.user_count, data.item_count), 1 << 40)
@@ -83,13 +92,14 @@ def test_no_sequence_looks_into_the_future(source: str) -> None:
             continue
         _, items = data.parts[2]
         moments = data.moments[2][batch.cases]
-        own = batch.item_states.gather(1, batch.positives[:, None])[:, 0]
+        states = batch.item_states[batch.places]
+        own = states.gather(1, batch.positives[:, None])[:, 0]
         assert torch.equal(whole.owners(own), items[batch.cases])
         times = when[batch.user.ids].gather(1, batch.user.recent.long().clamp_min(0))
         assert bool(((times < moments[:, None]) | (batch.user.recent < 0)).all())
         for place in range(0, len(batch.cases), 11):
-            recent = whole.recent(batch.item_states[place], 20)
-            times = when.T[whole.owners(batch.item_states[place])].gather(1, recent.long().clamp_min(0))
+            recent = whole.recent(states[place], 20)
+            times = when.T[whole.owners(states[place])].gather(1, recent.long().clamp_min(0))
             assert bool(((times < moments[place]) | (recent < 0)).all())
         cases += len(batch.cases)
     assert cases == len(data.parts[2][0])

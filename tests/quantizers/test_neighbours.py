@@ -5,6 +5,8 @@ import torch
 
 from lightning_vq.quantizers import neighbours
 from lightning_vq.quantizers.neighbours import (
+    Nearest,
+    Neighbours,
     Patterns,
     code_distances,
     distinct,
@@ -96,3 +98,24 @@ def test_distinct_gives_back_all_codes() -> None:
 def test_union_has_each_once() -> None:
     rows = torch.tensor([[3, 3, 1, -1, 3], [-1, -1, -1, -1, -1]])
     assert [sorted(row[row >= 0].tolist()) for row in union(rows)] == [[1, 3], []]
+
+
+def test_each_pattern_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    books, stored = torch.randn(3, 4, 2, generator=draw), torch.randint(4, (30, 3), generator=draw)
+    patterns, searched = Patterns(stored, code_distances(books)), []
+    nearest = Patterns.nearest
+
+    def counted(self: Patterns, codes: torch.Tensor, k: int) -> Nearest:
+        searched.append(len(codes))
+        return nearest(self, codes, k)
+
+    monkeypatch.setattr(Patterns, "nearest", counted)
+    near = Neighbours(patterns, 5)
+    first, second = torch.randint(4, (40, 3), generator=draw), torch.randint(4, (50, 3), generator=draw)
+    places = [near.places(codes) for codes in (first, second, first[:0])]
+    for codes, place in zip((first, second), places):
+        assert torch.equal(near.rows[place.long()].long(), nearest(patterns, codes, 5).rows)
+    whole = torch.cat([first, second])
+    assert searched[0] == len(first.unique(dim=0))
+    assert sum(searched) == len(whole.unique(dim=0)) == len(near.rows) > searched[0]
