@@ -1,25 +1,12 @@
-"""What verbs have in common on the command line: `--run DIR`, and a parser whose complaints are one line."""
+"""What verbs that train have in common on the command line: `--config FILE` and `--run DIR`."""
 
-import argparse
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 from lightning_vq.errors import UserError
 from lightning_vq.runs import checked_run, read_yaml
-
-
-class Parser(argparse.ArgumentParser):
-    """The parser of the verbs that run no Trainer: it raises instead of exiting.
-
-    Raises:
-        UserError: arguments that it does not know or cannot read.
-    """
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
 
 
 def config_files(arguments: Sequence[str]) -> list[Path]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from lightning_vq.arguments import Parser
 from lightning_vq.child import first_refused, fit_in_child
 from lightning_vq.errors import UserError, nearest
+from lightning_vq.parser import Parser
 from lightning_vq.runs import read_json, read_yaml, write_json
 
 RECORD = "chain.json"  # of a chain's folder: how each stage was asked for

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_vq.arguments import Parser
 from lightning_vq.comparison import Array, Comparison, holm, paired
 from lightning_vq.comparison_report import show, write_csv, write_markdown
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.figures import draw_comparison
 from lightning_vq.groups import GROUPS, by_group, case_values, frequency_groups, list_shares
 from lightning_vq.held_out import HeldOut, positions, read_held_out, refuse_different
+from lightning_vq.parser import Parser
 from lightning_vq.vocabulary import has_vocabulary, read_vocabulary
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
+from lightning_vq.parser import Parser
 
 FILE = Path(__file__).with_suffix(".yaml")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
 from lightning_vq.figures import draw_frequencies
+from lightning_vq.parser import Parser
 from lightning_vq.sources.clicks import CLICKS, click_source, tally
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import format_of, is_folder, read_folder

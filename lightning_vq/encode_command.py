@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from lightning_vq.arguments import Parser
 from lightning_vq.data.vectors import read_vectors
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.modules.patterns import quantization_of
 from lightning_vq.modules.semantic_ids import code_lists, codes_of, id_lists
+from lightning_vq.parser import Parser
 from lightning_vq.quantizers import DQVAE, MGQE
 from lightning_vq.quantizers.neighbours import Patterns
 from lightning_vq.runs import write_parquet

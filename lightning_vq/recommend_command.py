@@ -1,9 +1,10 @@
 """`python -m lightning_vq recommend ARTIFACT --user ID`: recommendations from an artifact, without torch."""
 
 from pathlib import Path
+from typing import Literal
 
-from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
+from lightning_vq.parser import Parser
 from lightning_vq.serving import load
 
 
@@ -27,19 +28,23 @@ def main(arguments: list[str]) -> None:
         "--with-seen", action="store_true", help="items that a user had in training, or that are in the list, too"
     )
     parser.add_argument("--exclude", nargs="+", default=[], metavar="ITEM", help="items to be left out for all")
+    parser.add_argument(
+        "--skip-unknown", action="store_true", help="pass over users and items that the model does not know"
+    )
     options = parser.parse_args(arguments)
     if options.user and options.positions is not None:
         raise UserError("--positions is of lists (--items), not of users")
     artifact, exclude_seen = load(options.artifact), not options.with_seen
+    unknown: Literal["error", "skip"] = "skip" if options.skip_unknown else "error"
     if options.items:
         positions = 1 if options.positions is None else options.positions
-        best = artifact.complete(options.items, options.k, positions, exclude_seen, options.exclude)
+        best = artifact.complete(options.items, options.k, positions, exclude_seen, options.exclude, unknown)
         print("place\titem\tscore")
         for place, (item, score) in enumerate(best, start=1):
             print(f"{place}\t{item}\t{score:.6g}")
         return
     k = 10 if options.k is None else options.k
-    found = artifact.recommend_many(options.user, k, exclude_seen, options.exclude)
+    found = artifact.recommend_many(options.user, k, exclude_seen, options.exclude, unknown)
     print("user\tplace\titem\tscore")
     for user, best in zip(options.user, found):
         for place, (item, score) in enumerate(best, start=1):

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from lightning_vq.agreement import Agreement, stability
-from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError
 from lightning_vq.messages import quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
+from lightning_vq.parser import Parser
 from lightning_vq.runs import checked_run
 from lightning_vq.terminal import console
 from lightning_vq.tree_folder import Tree, read_codes, tree_tables, write_trees

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from lightning_vq.callbacks.artifacts import served_bits
 from lightning_vq.export.sizes import sizes
 from lightning_vq.export.writer import write_artifact
 from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.served import served_bits
 from lightning_vq.serving import Artifact, load
 
 

@@ -2,7 +2,6 @@
 
 import os
 import time
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from lightning_vq.callbacks.history import History
 from lightning_vq.data.base import RecommenderData
 from lightning_vq.direction import lower_is_better
 from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.served import served_bits
 from lightning_vq.runs import MORE, TRIAL, read_json, replacing, write_json
 from lightning_vq.tree import code_paths, recovery, write_codes
 from lightning_vq.tree_folder import write_trees
@@ -109,9 +109,11 @@ class Artifacts(Callback):
         summary = {"state": "finished", **self._training(module, epoch), "max_epochs": max_epochs}
         summary |= {"test": test, "test_seconds": test_seconds}
         summary["codes"] = {name: [list(pair) for pair in used] for name, used in codes_used(module).items()}
-        summary["storage"] = {name: table_bits(module, name) for name, q in module.quantizers.items() if q.replaces}
-        summary["bytes"], full = (sum(-(-bits // 8) for bits in parts.values()) for parts in served_bits(module))
-        summary["size"] = summary["bytes"] / full
+        served, full = served_bits(module)
+        of = [name for name, quantizer in module.quantizers.items() if quantizer.replaces]
+        summary["storage"] = {name: (full[name], served[name]) for name in of}
+        summary["bytes"], whole = (sum(-(-bits // 8) for bits in parts.values()) for parts in (served, full))
+        summary["size"] = summary["bytes"] / whole
         summary["recovery"] = {}
         trees = write_trees(self.folder, module, figures=TRIAL not in os.environ)
         for table in summary["codes"]:
@@ -126,20 +128,3 @@ class Artifacts(Callback):
         summary |= {**(read_json(more) if more.is_file() else {}), "seconds": time.time() - self.started}
         write_json(self.folder / "metrics.json", summary)
         return summary
-
-
-def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the bits of the model's parts as they are served, and as float32: every id table, and all other weights.
-
-    A table is float32 rows, or what stands in their place. A category tree adds nothing: its codes' vectors are added
-    to the rows once.
-    """
-    full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in module.specs.items()}  # type: ignore[union-attr]
-    full["weights"] = 32 * sum(w.numel() for w in chain(module.backbone.parameters(), module.outside.parameters()))
-    return full | {name: table_bits(module, name)[1] for name, q in module.quantizers.items() if q.replaces}, full
-
-
-def table_bits(module: Recommender, name: str) -> tuple[int, int]:
-    """Return the bits of a table's vectors as float32, and as its quantizer stores them."""
-    quantizer = module.quantizers[name]
-    return 32 * quantizer.rows * quantizer.dim, quantizer.bits()  # type: ignore[operator,return-value]

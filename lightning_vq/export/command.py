@@ -1,7 +1,7 @@
 """`python -m lightning_vq export --run DIR --out DIR`: a run's best model as files that are served without torch."""
 
+import os
 import shlex
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 from rich.table import Table
 
-from lightning_vq.arguments import Parser
 from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.backbones.towers import TwoTowers
 from lightning_vq.errors import UserError
@@ -21,6 +20,8 @@ from lightning_vq.messages import quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.modules.decoding import next_hidden
+from lightning_vq.modules.served import products
+from lightning_vq.parser import Parser
 from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
 from lightning_vq.serving.scoring import Continued, Pairwise
@@ -58,9 +59,14 @@ def main(arguments: list[str]) -> None:
             f"vectors after training: {options.run / 'representations'}"
         )
     ids = {v: read_vocabulary(options.run, v).ids for v in module.vocabularies() if has_vocabulary(options.run, v)}
-    if not ids:
-        raise UserError(f"{options.run} is not a whole run folder: it has no vocab/")
+    missing = {"user", "item"} & set(module.vocabularies()) - set(ids)
+    if missing or not ids:
+        raise UserError(
+            f"{options.run} is not a whole run folder: it has no vocab/{min(missing, default='item')}.parquet"
+        )
     summary = read_json(options.run / "metrics.json") if (options.run / "metrics.json").is_file() else {}
+    if summary.get("state") != "finished":
+        print(f"{options.run} has not finished: its best epoch so far is exported, untested")
     told = {key: summary[key] for key in ("monitor", "seed", "test") if key in summary}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
@@ -70,10 +76,10 @@ def main(arguments: list[str]) -> None:
         artifact = load(made)
         check(artifact, module, ids)
         show(sizes(artifact))
-        shutil.move(made, options.out)  # mapped files stay mapped
-    if module.quantizers and not any(quantizer.replaces for quantizer in module.quantizers.values()):
+        os.rename(made, options.out)  # mapped files stay mapped; refused where something is by now
+    if module.quantizers and all(table["kind"] == "full" for table in artifact.manifest["tables"].values()):
         print(
-            "These quantizers add to vectors and keep them: nothing is smaller. DPQ, MGQE, LowRank and Scalar compress."
+            f"{type(module.backbone).__name__} under these quantizers is served by whole vectors: nothing is smaller."
         )
     print(f"Artifact: {options.out} (its vectors and ids are the model's)")
     if isinstance(artifact.scoring, Continued):
@@ -93,11 +99,13 @@ def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array]) -> 
     Raises:
         UserError: they differ; nothing is left behind then.
     """
-    look = module.lookup()
+    look, scored = module.lookup(), products(module)
+    made = {} if scored is None else {"user": scored.queries, "item": scored.keys}
     for name, spec in module.specs.items():
         if name not in artifact.tables:
             continue
-        order, vectors, scale, gap = order_of(module, spec.vocab), look.all(name), 0.0, 0.0
+        vectors = made[name] if scored is not None and name in scored.made else look.all(name)
+        order, scale, gap = order_of(module, spec.vocab), 0.0, 0.0
         for first in range(0, len(order), BLOCK):
             rows = np.arange(first, min(first + BLOCK, len(order)))
             expected = vectors[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()

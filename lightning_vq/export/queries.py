@@ -16,18 +16,18 @@ from lightning_vq.export.tables import Kept, Part, full
 from lightning_vq.lookup import Lookup
 from lightning_vq.modules import CollaborativeFiltering, ListCompletion, RelevanceRegression
 from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.served import Products, products, table_of
 from lightning_vq.sources.interactions import Array
-from lightning_vq.types import Pairs
 
 SCALE, BIAS = "query.scale", "key.bias.npy"
-MADE = ("query", "key")  # tables of an artifact that are none of the model: what a graph has made of its own
+MADE = "key"  # name of vectors of items that score lists and are rows of no table
 
 
 class Served(NamedTuple):
     """How an artifact scores, see lightning_vq.serving.scoring."""
 
     told: dict[str, Any]  # for the manifest
-    vectors: dict[str, Kept]  # that are rows of no table, by name
+    vectors: dict[str, Kept]  # that are rows of no table, in the place of the table of their name where there is one
     parts: dict[str, Part]  # scale and bias
     network: Network | None
 
@@ -44,34 +44,25 @@ def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
         return _of_lists(module, orders)
     if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
         return None
+    scored = products(module)
+    if scored is not None:
+        return _products(scored, orders)
     mean, deviation = module.facts.moments[SCORE] if isinstance(module, RelevanceRegression) else (0.0, 1.0)  # type: ignore[union-attr]
-    if module.backbone.inner_product:
-        return _products(module, orders, mean, deviation)
     return _pairs(module, mean, deviation)
 
 
-def _products(module: Recommender, orders: dict[str, Array], mean: float, deviation: float) -> Served:
+def _products(scored: Products, orders: dict[str, Array]) -> Served:
     """s(user, item) = (query * scale) . key + bias + shift, in the units of the data."""
-    backbone = module.backbone
-    assert module.facts is not None
-    look = module.lookup()
-    output = backbone(look, Pairs(torch.arange(module.facts.rows["user"], device=module.device), None))
-    assert output.hidden is not None
-    assert output.keys is not None
-    scale = backbone.query_scale()
-    queries = _table(module, look, "user", output.hidden, scale)
-    bias, vectors, parts = output.bias, {}, {}
-    if queries is None:
-        queries, scale = "query", None
-        vectors[queries] = full(queries, "user", output.hidden, orders["user"])
-    if (mean, deviation) != (0.0, 1.0):
-        scale = deviation * (output.hidden.new_ones(output.hidden.shape[1]) if scale is None else scale)
-        bias = None if bias is None else deviation * bias
-    if scale is not None:
-        parts[SCALE] = Part("scale of queries", 32 * len(scale), scale.float().cpu().numpy())
-    told = {"kind": "products", "queries": queries, "scale": SCALE if SCALE in parts else None, "shift": mean}
-    of_items, keys, biases = _keys(module, look, output.keys, bias, orders)
-    return Served(told | of_items, vectors | keys, parts | biases, None)
+    told = {"kind": "products", "queries": "user", "keys": "item", "scale": None, "bias": None, "shift": scored.shift}
+    parts, vectors = {}, {"user": scored.queries, "item": scored.keys}
+    if scored.scale is not None:
+        told["scale"] = SCALE
+        parts[SCALE] = Part("scale of queries", 32 * len(scored.scale), scored.scale.float().cpu().numpy())
+    if scored.bias is not None:
+        told["bias"] = BIAS
+        parts[BIAS] = _biases(scored.bias, orders)
+    made = {name: full(name, name, vectors[name], orders[name]) for name in sorted(scored.made)}
+    return Served(told, made, parts, None)
 
 
 def _of_lists(module: ListCompletion, orders: dict[str, Array]) -> Served | None:
@@ -105,20 +96,12 @@ def _keys(
     module: Recommender, look: Lookup, keys: Tensor, bias: Tensor | None, orders: dict[str, Array]
 ) -> tuple[dict[str, Any], dict[str, Kept], dict[str, Part]]:
     """Return what the manifest tells of items' keys (N, D) and biases (N,), and what has to be kept of them."""
-    name, order = _table(module, look, "item", keys, None), orders["item"]
-    vectors = {} if name is not None else {"key": full("key", "item", keys, order)}
-    parts = {}
-    if bias is not None:
-        numbers = bias.float().cpu().numpy()[order]
-        parts[BIAS] = Part("biases of keys", 32 * len(numbers), numbers, len(numbers))
-    return {"keys": name or "key", "bias": BIAS if parts else None}, vectors, parts
+    name = table_of(module, look, "item", keys, None)
+    vectors = {} if name is not None else {MADE: full(MADE, "item", keys, orders["item"])}
+    parts = {} if bias is None else {BIAS: _biases(bias, orders)}
+    return {"keys": name or MADE, "bias": BIAS if parts else None}, vectors, parts
 
 
-def _table(module: Recommender, look: Lookup, vocab: str, vectors: Tensor, scale: Tensor | None) -> str | None:
-    """Return the table whose rows, times a scale, are vectors (N, D); None where they are made otherwise."""
-    for name, spec in module.specs.items():
-        if spec.vocab == vocab and spec.dim == vectors.shape[1]:
-            rows = look.all(name)
-            if torch.equal(rows if scale is None else rows * scale, vectors):
-                return name
-    return None
+def _biases(bias: Tensor, orders: dict[str, Array]) -> Part:
+    numbers = bias.float().cpu().numpy()[orders["item"]]
+    return Part("biases of keys", 32 * len(numbers), numbers, len(numbers))

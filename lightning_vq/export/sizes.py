@@ -51,7 +51,7 @@ def sizes(artifact: Artifact) -> Sizes:
         Line("", "headers of files", None, of_parts - sum(part.bytes for part in parts)),
         Line("", "manifest", None, on_disk[MANIFEST]),
     ]
-    own = [one for name, one in manifest["tables"].items() if name not in MADE]
+    own = [one for name, one in manifest["tables"].items() if name != MADE]
     full = sum(4 * one["rows"] * one["dim"] for one in own)
     weights = sum(part.bits or 0 for part in parts if part.table in ("scores", "network")) // 8
     return Sizes(parts, beside, full + weights)

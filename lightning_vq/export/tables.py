@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.served import compressed
 from lightning_vq.quantizers import DPQ, DQVAE, MGQE, LowRank, Scalar
 from lightning_vq.quantizers.base import bit_width
 from lightning_vq.quantizers.codebook import Codebook
@@ -53,9 +54,7 @@ def kept(module: Recommender, name: str, order: Array) -> Kept:
     """
     spec = module.specs[name]
     quantizer = dict(module.quantizers).get(name)
-    # Vectors of categories that are added to code vectors make them others: such a table has to be kept whole.
-    added = spec.quantizable and module.categories.get(spec.vocab) == "after"
-    if quantizer is None or not quantizer.replaces or not quantizer.active or added:
+    if not compressed(module, name):
         made = full(name, spec.vocab, module.lookup().all(name), order)
     elif isinstance(quantizer, LowRank):
         made = _low_rank(name, quantizer, order)

@@ -70,8 +70,12 @@ class MGQE(Quantizer):
             raise UserError(f"{lists}: one value for each tier in all three")
         if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
             raise UserError(f"shares {list(shares)} must be positive and sum to 1, not to {sum(shares):g}")
-        if shared and (len(set(subspaces)) > 1 or max(centroids) > centroids[0]):
-            raise UserError(f"{lists}: a shared codebook needs equal subspaces, and the most centroids in the head")
+        if min(centroids) < 1 or min(subspaces) < 1:
+            raise UserError(f"{lists}: centroids and subspaces must be at least 1 in every tier")
+        if shared and len(set(subspaces)) > 1:
+            raise UserError(f"{lists}: a shared codebook needs equal subspaces; else shared=false")
+        if shared and max(centroids) > centroids[0]:
+            raise UserError(f"{lists}: a shared codebook needs the most centroids in the head; else shared=false")
         self.rows, self.dim, self.shared = rows, dim, shared
         self.shares, self.centroids, self.subspaces = list(shares), list(centroids), list(subspaces)
         self.gradient, self.init, self.learning = gradient, init, learning

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_vq.arguments import Parser
 from lightning_vq.errors import UserError, nearest
+from lightning_vq.parser import Parser
 from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.figure import draw_more
 from lightning_vq.reproduce.files import FOLDER, every_name, part_file, part_name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from lightning_vq.errors import UserError, nearest
@@ -34,12 +35,13 @@ def load(folder: str | Path, check: Check = "crc32") -> "Artifact":
     Raises:
         UserError: it is no artifact, of another version, or a file is missing, cut short or altered.
     """
-    files = whole_files(Path(folder), check)
     try:
-        return Artifact(files)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Artifact(whole_files(Path(folder), check))
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, EOFError, RecursionError, SafetensorError) as error:
         told = f"{type(error).__name__}: {error}"
-        raise UserError(f"{files.folder}: its manifest and its files do not go together ({told})") from None
+        raise UserError(f"{folder}: its manifest and its files do not go together ({told})") from None
 
 
 class Artifact:
@@ -58,10 +60,19 @@ class Artifact:
             for vocab, told in manifest["vocabularies"].items()
         }
         self.tables = {name: read_vectors(files, told, self._weights) for name, told in manifest["tables"].items()}
+        for name, told in manifest["tables"].items():
+            if self.tables[name].rows != len(self.ids[told["vocab"]]):
+                raise ValueError(f"{self.tables[name].rows} rows of {name!r} and {len(self.ids[told['vocab']])} ids")
         scores = manifest["scores"]
         self.scoring = read_scoring(files, scores, self.tables, self._weights) if scores else None
         told = manifest["history"] or {}
         self.history = {name: files.array(file) for name, file in told.items()}  # of each user, where it is scored
+        if self.history:
+            starts, items = self.history["starts"], self.history["items"]
+            if len(starts) != len(self.ids["user"]) + 1 or (np.diff(starts) < 0).any() or starts[-1] != len(items):
+                raise ValueError("the history is not of its users")
+            if len(items) and not 0 <= items.min() <= items.max() < len(self.ids["item"]):
+                raise ValueError("the history has items that are not there")
 
     # -- vectors -----------------------------------------------------------------------------------------------------
 
@@ -118,6 +129,7 @@ class Artifact:
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Sequence[object] | Array = (),
+        unknown: Literal["error", "skip"] = "error",
     ) -> list[tuple[Any, float]]:
         """Return the best k items of a user with their scores, best first; fewer where fewer are left.
 
@@ -126,8 +138,10 @@ class Artifact:
             k: how many.
             exclude_seen: leave out what the user had in training.
             exclude: original ids of more items to be left out.
+            unknown: "error", or "skip": a user whom the model does not know has no items, and such items are passed
+                over.
         """
-        return self.recommend_many([single(user)], k, exclude_seen, exclude)[0]
+        return self.recommend_many([single(user)], k, exclude_seen, exclude, unknown)[0]
 
     def recommend_many(
         self,
@@ -135,14 +149,17 @@ class Artifact:
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Sequence[object] | Array = (),
+        unknown: Literal["error", "skip"] = "error",
     ) -> list[list[tuple[Any, float]]]:
         """Return the same for each of many users (B,), which takes less time than one after the other."""
-        k, _ = whole("k", k), self._of_users()
-        rows, left_out = self.rows("user", users), self.rows("item", exclude) if len(exclude) else None
+        k, passed, _ = whole("k", k), fallback(unknown, "skip"), self._of_users()
+        rows, left_out = self.rows("user", users, passed), self._excluded(exclude, passed)
         step = MEMORY // (4 * BLOCK)  # users at a time
-        made: list[list[tuple[Any, float]]] = []
-        for first in range(0, len(rows), step):
-            made += self._told(*self.top(rows[first : first + step], k, exclude_seen, left_out))
+        made: list[list[tuple[Any, float]]] = [[] for _ in rows]
+        known = np.flatnonzero(rows >= 0)
+        for part in (known[first : first + step] for first in range(0, len(known), step)):
+            for place, best in zip(part, self._told(*self.top(rows[part], k, exclude_seen, left_out))):
+                made[place] = best
         return made
 
     def complete(
@@ -176,7 +193,7 @@ class Artifact:
         if positions > scoring.items:
             raise UserError(f"positions is {positions:,}; the artifact has {scoring.items:,} items")
         rows = self.rows("item", items, fallback(unknown, "skip"))
-        rows, out = rows[rows >= 0], self.rows("item", exclude) if len(exclude) else np.empty(0, np.int64)
+        rows, out = rows[rows >= 0], self._excluded(exclude, fallback(unknown, "skip"))
         out = np.concatenate([rows, out]) if exclude_seen else out
         if scoring.at_once:
             chosen, values = best_of(scoring, self.after(rows, positions), positions, k, None, out)
@@ -213,6 +230,11 @@ class Artifact:
         """Return the scores (B, N) of all items, in the order of the artifact's rows, for users' rows (B,)."""
         scoring = self._of_users()
         return scoring.scores(scoring.users(users), slice(0, scoring.items))
+
+    def _excluded(self, items: Sequence[object] | Array, unknown: Literal["error", "fallback"]) -> Array:
+        """Return the rows of items that are left out."""
+        rows = self.rows("item", items, unknown) if len(items) else np.empty(0, np.int64)
+        return rows[rows >= 0]
 
     # -- from the files ----------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def as_keys(ids: Sequence[object] | Array, numbers: bool) -> tuple[Array, Array]
     if numbers:
         found = [_number(one) for one in ids]
         return np.array([one or 0 for one in found], np.int64), np.array([one is not None for one in found], bool)
-    texts = [str(one).encode() for one in ids]
+    texts = [str(one).encode(errors="surrogatepass") for one in ids]  # which no text in UTF-8 equals
     return np.array(texts), np.array([not text.endswith(b"\0") for text in texts], bool)
 
 
@@ -51,6 +51,8 @@ class Ids:
     """
 
     def __init__(self, keys: Array, order: Array) -> None:
+        if len(keys) != len(order) or (len(order) and not 0 <= order.min() <= order.max() < len(keys)):
+            raise ValueError(f"{len(keys)} ids whose order is of others")
         self.keys, self.order = keys, order
 
     def __len__(self) -> int:

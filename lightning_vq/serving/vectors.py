@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_vq.serving.files import Files
-from lightning_vq.serving.packing import Array, unpack
+from lightning_vq.serving.packing import Array, packed_bytes, unpack
 
 
 class Vectors(ABC):
@@ -183,12 +183,24 @@ def read_vectors(files: Files, told: dict[str, Any], weights: dict[str, Array]) 
     if told["kind"] == "low_rank":
         return LowRank(files.array(told["file"]), weights[told["right"]])
     if told["kind"] == "grid":
-        packed = files.array(told["file"])
-        return Grid(packed, told["bits"], told["rows"], weights[told["low"]], weights[told["step"]])
+        low, rows, bits = weights[told["low"]], told["rows"], told["bits"]
+        return Grid(_packed(files, told["file"], rows, len(low), bits), bits, rows, low, weights[told["step"]])
     first, tiers = 0, []
     for one in told["tiers"]:
         book = weights[one["book"]]
-        tiers.append(Tier(first, one["rows"], one["bits"], files.array(one["file"]), book))
+        subspaces, codes, _ = book.shape
+        if 1 << one["bits"] >= 2 * codes:  # fewer bits have the tail of a shared codebook
+            raise ValueError(f"codes of {one['bits']} bits of {codes}")
+        packed = _packed(files, one["file"], one["rows"], subspaces, one["bits"])
+        tiers.append(Tier(first, one["rows"], one["bits"], packed, book))
         first += one["rows"]
     turned = (weights[told["rotation"]], weights[told["mean"]]) if told.get("rotation") else (None, None)
     return Codes(tiers, *turned)
+
+
+def _packed(files: Files, name: str, rows: int, width: int, bits: int) -> Array:
+    """Return packed codes (N, S) that are as many as they are said to be."""
+    found, expected = files.array(name), packed_bytes(rows, width, bits)
+    if found.shape != (expected,) or found.dtype != np.uint8:
+        raise ValueError(f"{name} has {found.nbytes} bytes, and {rows} x {width} codes of {bits} bits take {expected}")
+    return found

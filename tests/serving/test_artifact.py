@@ -162,19 +162,59 @@ def test_unknown_ids_are_refused_or_get_the_fallback(tmp_path: Path) -> None:
         artifact.recommend(held.vocabularies()["user"].ids[0].as_py(), 0)
 
 
-@pytest.mark.parametrize("backbone", ["BPRMF", "BPRMF without biases", "GMF"])
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [*((b, q) for b in ("BPRMF", "BPRMF without biases", "GMF") for q in QUANTIZERS)]
+    + [(b, q) for b in ("LightGCN", "NGCF", "CFKG") for q in ("none", "DPQ")],
+)
 def test_what_a_run_tells_of_its_bytes_is_what_its_artifact_takes(backbone: str, name: str, tmp_path: Path) -> None:
     artifact, module, _ = exported(tmp_path, BACKBONES[backbone](), QUANTIZERS[name])
     tells_its_bytes(artifact, module)
 
 
-def test_the_share_is_of_the_model_and_not_of_what_a_graph_made_of_it(tmp_path: Path) -> None:
-    artifact, _, _ = exported(tmp_path, LightGCN(12), QUANTIZERS["DPQ"])
+@pytest.mark.parametrize("name", ["none", "DPQ", "Cascaded"])
+def test_a_graph_model_is_served_by_its_final_vectors(name: str, tmp_path: Path) -> None:
+    artifact, _, held = exported(tmp_path, NGCF(12), QUANTIZERS[name])
+    assert set(artifact.tables) == {"user", "item"}
     found = sizes(artifact)
-    assert {"query", "key"} <= set(artifact.tables)
-    assert found.full == 4 * 12 * (120 + 80)
-    assert found.served > found.full  # final vectors beside the codes: no compression
+    dim = artifact.tables["item"].dim
+    assert dim > 12  # the output of every layer
+    assert found.full == found.served == 4 * dim * (120 + 80)  # a quantizer of what goes in saves nothing here
+    ids = held.vocabularies()
+    user, items = ids["user"].ids[3].as_py(), ids["item"].ids.to_pylist()
+    scores = artifact.embed("item", items) @ artifact.embed("user", [user])[0]
+    np.testing.assert_allclose(scores, artifact.score(user, items), rtol=1e-5, atol=1e-7)
+
+
+def test_blocks_and_parts_do_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items come in blocks, users in parts: with tiny ones the lists are those of all at once, by brute force."""
+    artifact, _, held = exported(tmp_path, BPRMF(12), QUANTIZERS["MGQE"])
+    users, items = (held.vocabularies()[vocab].ids.to_pylist() for vocab in ("user", "item"))
+    monkeypatch.setattr("lightning_vq.serving.ranking.BLOCK", 7)
+    monkeypatch.setattr("lightning_vq.serving.artifact.BLOCK", 7)
+    monkeypatch.setattr("lightning_vq.serving.artifact.MEMORY", 4 * 7 * 3)
+    asked = [users[3], "nobody", *users[5:12]]
+    found = artifact.recommend_many(asked, 9, exclude=[items[0], "new"], unknown="skip")
+    starts, history = artifact.history["starts"], artifact.history["items"]
+    assert found[1] == []
+    for user, best in zip(asked, found):
+        if user == "nobody":
+            continue
+        row = int(artifact.rows("user", [user])[0])
+        scores = dict(zip(items, artifact.score(user, items).tolist()))
+        had = {artifact.ids["item"].ids([int(item)])[0] for item in history[starts[row] : starts[row + 1]]}
+        expected = sorted((set(items) - had - {items[0]}), key=lambda item: -scores[item])[:9]
+        assert [item for item, _ in best] == expected
+    assert artifact.recommend_many(["nobody"], unknown="skip") == [[]]
+    with pytest.raises(UserError, match="unknown: new"):
+        artifact.recommend(users[3], exclude=["new"])
+
+
+def test_an_id_that_no_file_can_hold_is_unknown(tmp_path: Path) -> None:
+    artifact, _, _ = exported(tmp_path, BPRMF(12), None)
+    assert not artifact.embed("item", ["\udcff"], unknown="fallback").any()
+    with pytest.raises(UserError, match="1 of 1 item ids are unknown"):
+        artifact.embed("item", ["\udcff"])
 
 
 @pytest.mark.parametrize("k", [0, 2.5, True, "3"])

@@ -1,23 +1,28 @@
 """What is no whole artifact is refused in words; a whole one is opened by numpy alone."""
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import torch
 from command import SMALL, done
 from served import served
 from small import data, trained
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.errors import UserError
+from lightning_vq.export import command as export
 from lightning_vq.quantizers import DPQ
 from lightning_vq.serving import load
-from lightning_vq.serving.files import digest
+from lightning_vq.serving.files import digest, sums
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,27 @@ def no_tables(folder: Path) -> None:
     rewritten(folder, lambda manifest: manifest.pop("tables"))
 
 
+def changed(*path: str, to: object) -> Callable[[Path], None]:
+    """Return what writes another value into a manifest, whose digest is mended: a foreign or a broken writer."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        *before, last = path
+        for key in before:
+            manifest = manifest[int(key)] if isinstance(manifest, list) else manifest[key]
+        manifest[last] = to
+
+    return lambda folder: rewritten(folder, change)
+
+
+def other_content(name: str, content: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+        told = {"bytes": len(content)} | sums(folder / name)
+        rewritten(folder, lambda manifest: manifest["files"].update({name: told}))
+
+    return change
+
+
 def no_json(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
 
@@ -106,6 +132,20 @@ def no_manifest(folder: Path) -> None:
         (no_sums, "manifest.json uses 'weights.safetensors', which is not among its files"),
         (no_list_of_files, "manifest.json uses 'weights.safetensors', which is not among its files"),
         (no_tables, r"its manifest and its files do not go together \(KeyError: 'tables'\)"),
+        (changed("files", "user.npy", to={"bytes": 5888}), r"do not go together \(KeyError: 'crc32'\)"),
+        (changed("files", "user.npy", to="x"), "do not go together"),
+        (changed("tables", "item", "tiers", to=[]), "do not go together"),
+        (
+            changed("tables", "item", "tiers", "0", "bits", to=3),
+            "item.codes0.npy has 160 bytes, and 80 x 4 codes of 3 bits",
+        ),
+        (changed("tables", "item", "tiers", "0", "bits", to=5), "codes of 5 bits of 16"),
+        (changed("tables", "item", "tiers", "0", "rows", to=79), "item.codes0.npy has 160 bytes"),
+        (changed("tables", "user", "vocab", to="item"), "120 rows of 'user' and 80 ids"),
+        (changed("vocabularies", "item", "order", to="user.order.npy"), "80 ids whose order is of others"),
+        (changed("history", "items", to="history.starts.npy"), "the history"),
+        (other_content("weights.safetensors", b"junk"), "do not go together"),
+        (other_content("user.npy", b""), "do not go together"),
         (no_json, "manifest.json is broken: it is no JSON"),
         (no_manifest, "is no artifact: it has no manifest.json"),
     ],
@@ -121,6 +161,7 @@ def test_what_is_not_whole_is_refused(artifact: Path, tmp_path: Path, harm: Call
 
 ALONE = """
 import sys
+import zlib
 from lightning_vq.serving import load
 artifact = load(sys.argv[1], check="sha256")
 assert artifact.embed("item", artifact.ids["item"].ids([0, 1])).shape == (2, 12)
@@ -128,10 +169,34 @@ assert len(artifact.recommend(artifact.ids["user"].ids([0])[0])) == 10
 strange = {"torch", "lightning", "pandas", "pyarrow", "scipy", "sklearn"} & set(sys.modules)
 assert not strange, strange
 """
+COMMAND = """
+import runpy, sys
+for name in ("torch", "lightning", "pyarrow", "pandas", "yaml", "rich", "jsonargparse", "wandb", "optuna"):
+    sys.modules[name] = None
+sys.argv = ["lightning_vq", "recommend", sys.argv[1], "--user", sys.argv[2], "-k", "3"]
+runpy.run_module("lightning_vq", run_name="__main__")
+"""
 
 
 def test_it_is_served_by_numpy_alone(artifact: Path) -> None:
     subprocess.run([sys.executable, "-c", ALONE, str(artifact)], check=True, timeout=60)
+    user = str(load(artifact).ids["user"].ids([0])[0])
+    said = subprocess.run(
+        [sys.executable, "-c", COMMAND, str(artifact), user], check=True, timeout=60, capture_output=True, text=True
+    ).stdout
+    assert len(said.splitlines()) == 4
+
+
+def test_sums_are_what_they_are_called(artifact: Path, tmp_path: Path) -> None:
+    content = (artifact / "user.npy").read_bytes()
+    told = json.loads((artifact / "manifest.json").read_text())["files"]["user.npy"]
+    assert told == {"bytes": len(content), "crc32": zlib.crc32(content), "sha256": hashlib.sha256(content).hexdigest()}
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifact, folder)
+    rewritten(folder, lambda manifest: manifest["files"]["user.npy"].update(sha256="0" * 64))
+    load(folder)
+    with pytest.raises(UserError, match="has been altered since it was written: its sha256 is another"):
+        load(folder, check="sha256")
 
 
 def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> None:
@@ -144,6 +209,10 @@ def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> No
     lines = done("recommend", "served/it", "--user", "u0", "u1", "-k", "3", folder=tmp_path).splitlines()
     assert lines[0] == "user\tplace\titem\tscore"
     assert [line.split("\t")[:2] for line in lines[1:]] == [[u, p] for u in ("u0", "u1") for p in "123"]
+    some = done("recommend", "served/it", "--user", "u0", "nobody", "-k", "3", "--exclude", "new", "--skip-unknown",
+                folder=tmp_path)  # fmt: skip
+    assert some.splitlines() == lines[:4]
+    assert "unknown: nobody" in done("recommend", "served/it", "--user", "u0", "nobody", expect=2, folder=tmp_path)
     assert "is there already" in done("export", "--run", run, "--out", "served/it", expect=2, folder=tmp_path)
     assert "manifest.json is a file; an artifact is the folder" in done(
         "recommend", "served/it/manifest.json", "--user", "u0", expect=2, folder=tmp_path
@@ -153,3 +222,44 @@ def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> No
         "recommend", "served/it", "--user", "me", expect=2, folder=tmp_path
     )
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["it"]
+
+
+def test_what_differs_from_the_model_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done("fit", "--config", str(Path("conf/cove_bprmf.yaml").resolve()), *SMALL, "--trainer.max_epochs=1",
+         "--baseline=false", folder=tmp_path)  # fmt: skip
+    run, whole = tmp_path / "runs/cove_bprmf/1", export.write_artifact
+
+    def asked(expect: int = 2) -> str:
+        return done("export", "--run", str(run), "--out", str(tmp_path / "out"), expect=expect)
+
+    def other_vectors(folder: Path, module: Any, ids: Any, told: Any) -> None:
+        whole(folder, module, ids, told)
+        with torch.no_grad():
+            module.tables["item"][7] += 0.01
+
+    def other_ids(folder: Path, module: Any, ids: Any, told: Any) -> None:
+        whole(folder, module, ids | {"item": ids["item"].take(pa.array(range(len(ids["item"])))[::-1])}, told)
+
+    for write, said in (
+        (other_vectors, "differ from the model's by 0.01"),
+        (other_ids, "ids of item would not be found"),
+    ):
+        monkeypatch.setattr(export, "write_artifact", write)
+        assert said in asked()
+        assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+    def late(folder: Path, module: Any, ids: Any, told: Any) -> None:
+        whole(folder, module, ids, told)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "another").touch()
+
+    monkeypatch.setattr(export, "write_artifact", late)
+    assert "out" in asked(expect=1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["another"]
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr(export, "write_artifact", whole)
+    (run / "metrics.json").write_text(json.dumps(json.loads((run / "metrics.json").read_text()) | {"state": "stopped"}))
+    assert "has not finished: its best epoch so far is exported" in asked(expect=0)
+    (run / "vocab" / "item.parquet").unlink()
+    shutil.rmtree(tmp_path / "out")
+    assert "it has no vocab/item.parquet" in asked()

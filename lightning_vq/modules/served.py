@@ -1,0 +1,115 @@
+"""What it takes to serve a model: the vectors by which it scores, and their bits. Shapes: U users, N items, D dim."""
+
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_vq.backbones.towers import TwoTowers
+from lightning_vq.data.relevance import SCORE
+from lightning_vq.lookup import Lookup
+from lightning_vq.modules.base import Recommender
+from lightning_vq.modules.collaborative import CollaborativeFiltering
+from lightning_vq.modules.relevance import RelevanceRegression
+from lightning_vq.types import Pairs
+
+
+class Products(NamedTuple):
+    """s(user, item) = (query * scale) . key + bias + shift, in the units of the data."""
+
+    queries: Tensor  # (U, D)
+    keys: Tensor  # (N, D)
+    scale: Tensor | None  # (D,)
+    bias: Tensor | None  # (N,)
+    shift: float
+    made: frozenset[str]  # "user" and "item" where these are rows of no table: a graph has made them, or an offset
+
+
+def products(module: Recommender) -> Products | None:
+    """Return by which vectors a model scores items for users; None where it does so otherwise.
+
+    Args:
+        module: in evaluation mode.
+    """
+    if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
+        return None
+    backbone = module.backbone
+    if not backbone.inner_product or isinstance(backbone, TwoTowers):  # whose vectors change with whom they meet
+        return None
+    assert module.facts is not None
+    look = module.lookup()
+    output = backbone(look, Pairs(torch.arange(module.facts.rows["user"], device=module.device), None))
+    queries, keys, bias, scale = output.hidden, output.keys, output.bias, backbone.query_scale()
+    assert queries is not None
+    assert keys is not None
+    made = set()
+    name = table_of(module, look, "user", queries, scale)
+    if name is None:
+        made.add("user")
+        scale = None
+    else:
+        queries = look.all(name)
+    if table_of(module, look, "item", keys, None) is None:
+        made.add("item")
+    shift = 0.0
+    if isinstance(module, RelevanceRegression):
+        shift, deviation = module.facts.moments[SCORE]
+        scale = deviation * (queries.new_ones(queries.shape[1]) if scale is None else scale)
+        bias = None if bias is None else deviation * bias
+    return Products(queries, keys, scale, bias, shift, frozenset(made))
+
+
+def table_of(module: Recommender, look: Lookup, vocab: str, vectors: Tensor, scale: Tensor | None) -> str | None:
+    """Return the table whose rows, times a scale, are vectors (N, D); None where they are made otherwise."""
+    for name, spec in module.specs.items():
+        if spec.vocab == vocab and spec.dim == vectors.shape[1]:
+            rows = look.all(name)
+            if torch.equal(rows if scale is None else rows * scale, vectors):
+                return name
+    return None
+
+
+def compressed(module: Recommender, name: str) -> bool:
+    """Return whether a table is served in the form in which its quantizer stores it.
+
+    Vectors of categories that are added to those of codes make them others: such a table is kept whole.
+    """
+    if name not in module.quantizers:
+        return False
+    spec, quantizer = module.specs[name], module.quantizers[name]
+    added = spec.quantizable and module.categories.get(spec.vocab) == "after"
+    return bool(quantizer.replaces and quantizer.active and not added)
+
+
+@torch.no_grad()
+def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bits of the model's parts as they are served, and as float32: vectors, and the weights beside them.
+
+    Vectors are float32 rows, or what stands in their place. A category tree adds nothing: its codes' vectors are added
+    to the rows once. Of what a graph makes of its tables, the final vectors are served, and not the tables.
+
+    Args:
+        module: in evaluation mode.
+    """
+    assert module.facts is not None
+    scored = products(module)
+    specs, weights = module.specs, chain(module.backbone.parameters(), module.outside.parameters())
+    full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in specs.items()}
+    full["weights"] = 32 * sum(w.numel() for w in weights)
+    if scored is not None:
+        full = {name: bits for name, bits in full.items() if name in specs and scores(module, name)}
+        full |= {
+            name: 32 * of.numel()
+            for name, of in (("user", scored.queries), ("item", scored.keys))
+            if name in scored.made
+        }
+        full["weights"] = 32 * sum(of.numel() for of in (scored.scale, scored.bias) if of is not None)
+    made = scored.made if scored is not None else ()
+    small = [name for name in full if name not in made and name in specs and compressed(module, name)]
+    return full | {name: int(module.quantizers[name].bits()) for name in small}, full  # type: ignore[operator]
+
+
+def scores(module: Recommender, name: str) -> bool:
+    """Return whether a table of a model of products holds vectors of users or items, and not numbers or categories."""
+    return module.specs[name].vocab in ("user", "item") and module.specs[name].dim > 1
