@@ -82,6 +82,9 @@ class Verbs(LightningCLI):
             for page in sorted((folder / "tree").glob("*.html")):
                 print(f"Learned tree, for a browser: {page}")
             print(f"Next: python -m lightning_vq {self.model.then.format(run=folder)}")
+            smaller = any(quantizer.replaces for quantizer in self.model.quantizers.values())
+            if smaller and not self.model.given and "timed" not in self.model.backbone.needs:
+                print(f"To serve it: python -m lightning_vq export --run {folder} --out served")
 
     def _train_and_test(self, folder: Path, options: dict[str, Any]) -> Path:
         """Return the run folder, filled; on torchrun's ranks it is the one that rank 0 has chosen."""

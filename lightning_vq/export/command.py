@@ -76,7 +76,12 @@ def main(arguments: list[str]) -> None:
         artifact = load(made)
         check(artifact, module, ids)
         show(sizes(artifact))
-        os.rename(made, options.out)  # mapped files stay mapped; refused where something is by now
+        try:
+            os.rename(made, options.out)  # mapped files stay mapped
+        except OSError as error:
+            if not options.out.exists():
+                raise
+            raise UserError(f"{options.out} has been made meanwhile; nothing was written ({error.strerror})") from None
     if module.quantizers and all(table["kind"] == "full" for table in artifact.manifest["tables"].values()):
         print(
             f"{type(module.backbone).__name__} under these quantizers is served by whole vectors: nothing is smaller."

@@ -127,10 +127,11 @@ def report(settings: Settings, study: Study, baseline: bool, seconds: float, bri
         print("The figures of the best trials could not be drawn, for the reason above", file=sys.stderr)
     if brief:
         return
-    for trial in best:
+    for trial, folder in zip(best, folders):
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
         print(f"Best: trial {trial.number}: {values}")
         print(f"      {', '.join(told_options(trial.user_attrs['options']))}")
+        print(f"      {folder}")
     print(f"Figures: {settings.folder / 'figures'}")
     print(f"In a browser: optuna-dashboard {settings.storage or settings.folder / 'study.journal'}")
     if configs:
