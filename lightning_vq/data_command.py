@@ -19,7 +19,8 @@ from lightning_vq.sources.lists import Range, RawLists, filtered
 from lightning_vq.sources.named import SOURCES, Source, data_root, from_local_files, located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 from lightning_vq.sources.readers import lists_only, no_interactions
-from lightning_vq.sources.told import counts, interactions_told, lists_told, samples_told, told
+from lightning_vq.sources.relevance import has_scores, read_relevance
+from lightning_vq.sources.told import counts, interactions_told, lists_told, pairs_told, samples_told, told
 
 OF_LOGS = ("columns", "duplicates", "min_user", "min_item", "figure")  # options of `info` for a file of interactions
 OPTIONS = (*OF_LOGS, "min_length", "max_length")
@@ -126,6 +127,10 @@ def _info(options: argparse.Namespace) -> None:
         if has_lists(Path(name), options.columns):
             _only(options, "columns", *Range._fields)
             _lists_info(options, lines, read_lists(Path(name), options.columns), Range(1, 1, None))
+            return
+        if has_scores(Path(name), options.columns):
+            _only(options, "columns")
+            print("\n".join(lines + pairs_told(read_relevance(Path(name), options.columns))))
             return
         _only(options, *OF_LOGS)
         raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates or "refuse")

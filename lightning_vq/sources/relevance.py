@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lightning_vq.errors import UserError
-from lightning_vq.sources.files import read_table
+from lightning_vq.sources.files import column_names, read_table
 from lightning_vq.sources.interactions import Array, numbered
 from lightning_vq.sources.roles import columns_by_role, whole_numbers, with_numbers
 
@@ -69,6 +69,16 @@ def read_relevance(
     item_ids, items = numbered(str(path), "related item", whole_numbers(table["related"]), lines)
     raw = RawRelevance(str(path), user_ids, item_ids, users, items, scores, np.arange(len(table)))
     return _each_once(raw, lines, duplicates)
+
+
+def has_scores(path: Path, columns: Mapping[str, str] | None = None) -> bool:
+    """Return whether a file's columns are those of scored pairs: a related item, given or under that name.
+
+    Raises:
+        UserError: it is not there.
+    """
+    given = set(columns or {})
+    return bool(given & {"related", "score"}) or (not given & {"user", "list"} and "related" in column_names(path))
 
 
 def _each_once(raw: RawRelevance, lines: Array, duplicates: Duplicates) -> RawRelevance:

@@ -7,6 +7,7 @@ import numpy as np
 from lightning_vq.sources.clicks import click_source, tally
 from lightning_vq.sources.interactions import Interactions, core
 from lightning_vq.sources.lists import Range, RawLists, filtered, qualifying
+from lightning_vq.sources.relevance import RawRelevance
 
 
 def counts(raw: Interactions) -> tuple[int, int, int]:
@@ -60,6 +61,15 @@ def lists_told(raw: RawLists, kept: Range, expected: str | None = None) -> list[
         known = left.creators.drop_null()
         lines.append(f"creators  {len(known.unique()):,} of {len(known):,} lists")
     return lines
+
+
+def pairs_told(raw: RawRelevance) -> list[str]:
+    """Return lines on scored pairs."""
+    scores = raw.scores
+    return [
+        f"holds     {len(raw.user_ids):,} items, {len(raw.item_ids):,} related ones, {len(scores):,} scored pairs",
+        f"scores    {scores.min():g} to {scores.max():g}, mean {scores.mean():.4g}, deviation {scores.std():.4g}",
+    ]
 
 
 def interactions_told(raw: Interactions, least_user: int, least_item: int) -> tuple[Interactions, list[str]]:

@@ -13,12 +13,13 @@ from lightning_vq.child import DISTRIBUTED_VARIABLES
 from lightning_vq.errors import UserError
 from lightning_vq.runs import read_yaml, replacing
 from lightning_vq.sweep.devices import Devices
-from lightning_vq.sweep.live import LiveTable, duration, told_options
+from lightning_vq.sweep.live import LiveTable, duration
 from lightning_vq.sweep.loop import Worker
 from lightning_vq.sweep.outcome import best_trials, run_folder, write_outcome
 from lightning_vq.sweep.processes import illustrated, rehearsed
 from lightning_vq.sweep.settings import Settings, read_settings
 from lightning_vq.sweep.space import Parameter, option, read_space
+from lightning_vq.sweep.spelling import told_options
 from lightning_vq.sweep.study import Study, counted, finished, open_study
 from lightning_vq.sweep.workers import living
 

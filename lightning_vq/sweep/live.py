@@ -1,9 +1,6 @@
 """The table of a study in the terminal, and a line for every trial that ends where there is no terminal."""
 
-import json
 import time
-from contextlib import suppress
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
@@ -13,39 +10,12 @@ from rich.text import Text
 
 from lightning_vq.sweep.settings import Settings
 from lightning_vq.sweep.space import short
+from lightning_vq.sweep.spelling import shown
 from lightning_vq.sweep.study import Study, counted
 from lightning_vq.sweep.trial import Running
 
 MOST_ROWS = 12
 MIN_SECONDS = 0.5  # between two looks at the storage
-
-
-def shown(value: Any) -> str:
-    """Return a parameter's value for a narrow column.
-
-    >>> shown(0.00123456), shown([500, 10]), shown("kmeans"), shown(3)
-    ('0.00123', '[500, 10]', 'kmeans', '3')
-    """
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def told_options(options: list[str]) -> list[str]:
-    """Return options of `fit` for a reader, sizes spelled out.
-
-    >>> told_options(["--model.init_args.lr=0.00123456", "--a.item.sizes=[54, 7]", "--a.user.sizes=[54, 7]"])
-    ['lr 0.00123', 'item.sizes [54, 7]', 'user.sizes [54, 7]']
-    >>> told_options(["--data.init_args.source=planted", "--model.init_args.weight_decay=1.25e-06"])
-    ['source planted', 'weight_decay 1.25e-06']
-    """
-    pairs = [text.removeprefix("--").split("=", 1) for text in options]
-    return [f"{name} {_told(value)}" for name, (_, value) in zip(short([key for key, _ in pairs]), pairs)]
-
-
-def _told(value: str) -> str:
-    with suppress(ValueError):  # a word
-        number = json.loads(value)
-        return shown(number) if isinstance(number, float) else value
-    return value
 
 
 def duration(seconds: float) -> str:

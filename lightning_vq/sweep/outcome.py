@@ -8,12 +8,14 @@ from typing import Any
 
 import optuna
 import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from lightning_vq.runs import read_yaml, replacing, write_json
 from lightning_vq.sweep.settings import Settings
 from lightning_vq.sweep.space import short
+from lightning_vq.sweep.spelling import shown
 from lightning_vq.sweep.study import Study, counted
 
 ENOUGH = 8  # complete trials, to say what a value depends on
@@ -125,15 +127,22 @@ def _draw(settings: Settings, study: Study) -> None:
     elif len(names) <= 3:
         both = (pages.plot_pareto_front, pictures.plot_pareto_front)
         plots.append(("pareto_front", *both, legible, {"target_names": names}))
-    for name, page, picture, shown, arguments in plots:
+    for name, page, picture, of, arguments in plots:
         path = settings.folder / "figures" / name
         with replacing(path.with_suffix(".html")) as temporary:
-            page(shown, **arguments).write_html(temporary, include_plotlyjs=True)
+            page(of, **arguments).write_html(temporary, include_plotlyjs=True)
         # Some of Optuna's plots set a style for whatever is drawn next; rc_context takes it back.
         with replacing(path.with_suffix(".png")) as temporary, warnings.catch_warnings(), rc_context():
             warnings.simplefilter("ignore")
-            axes = picture(shown, **arguments)
+            axes = picture(of, **arguments)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
+            if picture is pictures.plot_parallel_coordinate:
+                # It lies over the names of choices, and the first axis tells the same.
+                next(one for one in figure.axes if one.get_label() == "<colorbar>").remove()
+            if picture is pictures.plot_pareto_front and len(names) == 2:
+                for trial in counted(study):
+                    if trial.state == TrialState.COMPLETE:
+                        axes.annotate(str(trial.number), trial.values, (4, 4), textcoords="offset points")
             figure.set_size_inches(9, 5)
             figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
 
@@ -148,11 +157,22 @@ def _legible(study: Study) -> optuna.Study:
         copy.add_trial(
             optuna.create_trial(
                 state=trial.state, values=trial.values, intermediate_values=trial.intermediate_values,
-                params={shorter[name]: value for name, value in trial.params.items()},
-                distributions={shorter[name]: kind for name, kind in trial.distributions.items()},
+                params={shorter[name]: _label(value) for name, value in trial.params.items()},
+                distributions={shorter[name]: _labelled(kind) for name, kind in trial.distributions.items()},
             )
         )  # fmt: skip
     return copy
+
+
+def _label(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) else value
+
+
+def _labelled(kind: BaseDistribution) -> BaseDistribution:
+    """Return a distribution whose choices are spelled for a reader."""
+    if not isinstance(kind, CategoricalDistribution):
+        return kind
+    return CategoricalDistribution([_label(choice) for choice in kind.choices])
 
 
 def _value(objective: int, trial: FrozenTrial) -> float:

@@ -68,3 +68,18 @@ def test_a_file_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str], hea
 def test_options_of_lists_are_not_for_logs() -> None:
     with pytest.raises(UserError, match="--max-length says nothing of planted; what does: --min-user"):
         data_command.main(["info", "planted", "--max-length", "5"])
+
+
+@pytest.mark.parametrize(("head", "columns"), [("item,related,score", []), ("app,other,relevance", ["app", "other"])])
+def test_a_file_of_scored_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, columns: list[str]
+) -> None:
+    (tmp_path / "pairs.csv").write_text(f"{head}\na,b,-1\na,c,3\nb,c,4\n")
+    given = ["--columns", "{item: app, related: other, score: relevance}"] if columns else []
+    data_command.main(["info", str(tmp_path / "pairs.csv"), *given])
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "holds     2 items, 2 related ones, 3 scored pairs",
+        "scores    -1 to 4, mean 2, deviation 2.16",
+    ]
+    with pytest.raises(UserError, match="--min-user says nothing of"):
+        data_command.main(["info", str(tmp_path / "pairs.csv"), *given, "--min-user", "2"])
