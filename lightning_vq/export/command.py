@@ -157,9 +157,9 @@ def show(found: Sizes) -> None:
     for part in found.parts:
         table.add_row(*_cells(part))
     table.add_section()
-    share = f"on disk {100 * found.served / found.full:.1f} % of"
-    table.add_row("", "model", f"{sum(part.bits or 0 for part in found.parts):,}", f"{found.served:,}", "")
-    table.add_row("", f"{share} float32", f"{8 * found.full:,}", f"{found.full:,}", "")
+    share = f"model: {100 * found.served / found.full:.1f} % of float32"
+    table.add_row("", share, f"{sum(part.bits or 0 for part in found.parts):,}", f"{found.served:,}", "")
+    table.add_row("", "the same as float32", f"{8 * found.full:,}", f"({found.full:,})", "")
     table.add_section()
     for part in found.beside:
         table.add_row(*_cells(part))
