@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_vq.backbones.lists import ListBackbone
@@ -99,6 +100,7 @@ class QuantizationCallback(Callback):
                     with torch.device("meta"):
                         described = describe(_made(vocab, factory, module.facts.rows[vocab], spec.dim))
                     module.attach(name, described)
+                    _warn_of_more(name, module.quantizers[name])  # type: ignore[arg-type]
         if self.omega_c and module.quantizers:
             if not isinstance(module.backbone, ListBackbone):
                 what = f"{type(module.backbone).__name__} predicts no items of lists"
@@ -192,6 +194,16 @@ def _classified(module: Recommender, look: Lookup, output: Output, name: str, cl
         codes = look.codes(name, distinct)[inverse]
     loss: Tensor = classifier(output.hidden, codes)
     return loss
+
+
+def _warn_of_more(name: str, quantizer: Quantizer) -> None:
+    """Say so where what stands for a table takes more than the table."""
+    full = 32 * quantizer.rows * quantizer.dim
+    if quantizer.replaces and quantizer.bits() > full:
+        share = f"{100 * quantizer.bits() / full:.0f} %"
+        rank_zero_info(
+            f"warning: {type(quantizer).__name__} for {name!r} takes {share} of the float32 table it replaces"
+        )
 
 
 def _made(vocab: str, factory: Callable[[int, int], Quantizer], rows: int, dim: int) -> Quantizer:

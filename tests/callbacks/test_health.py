@@ -104,3 +104,11 @@ def test_two_ranks_find_the_same(tmp_path: Path) -> None:
 def test_a_threshold_out_of_range_is_refused() -> None:
     with pytest.raises(UserError, match="collapse_below"):
         CodebookHealth(collapse_below=1.0)
+
+
+def test_what_takes_more_than_its_table_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    large, small = partial(DPQ, subspaces=4, centroids=200), partial(DPQ, subspaces=4, centroids=16)
+    trained(BPRMF(), {"user": small, "item": large}, epochs=1)
+    share = (80 * 4 * 8 + 32 * 200 * 64) / (32 * 80 * 64)
+    assert caplog.text.count(f"DPQ for 'item' takes {100 * share:.0f} % of the float32 table it replaces") == 1
+    assert "DPQ for 'user'" not in caplog.text
