@@ -81,8 +81,10 @@ def read_text(path: Path, quoted: bool = True) -> pa.Table:
 def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: bool) -> pa.Table:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
-    if delimiter == "," and _looks_tab_separated(path):
+    if delimiter == "," and _is_separated(path, b"\t"):
         raise UserError(f"{path}: the file looks tab-separated: its first line has tabs and no comma; name it .tsv")
+    if delimiter == "," and _is_separated(path, b";"):
+        raise UserError(f"{path}: the file looks separated by semicolons: save it with commas, or with tabs as .tsv")
     options = pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False)
     reading = pyarrow.csv.ReadOptions(use_threads=False)  # only then do errors name the row
     converting = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text})
@@ -95,10 +97,11 @@ def _read_delimited(path: Path, delimiter: str, text: Sequence[str], quoted: boo
     return table
 
 
-def _looks_tab_separated(path: Path) -> bool:
+def _is_separated(path: Path, separator: bytes) -> bool:
+    """Return whether the first line has a separator and no comma."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file, suppress(OSError, EOFError, zlib.error):
         header = file.readline()
-        return b"\t" in header and b"," not in header
+        return separator in header and b"," not in header
     return False  # broken, which the reader of the whole file tells
 
 

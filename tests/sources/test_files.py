@@ -140,6 +140,12 @@ def test_missing_empty_and_unknown_files(tmp_path: Path) -> None:
         read_interactions(tmp_path / "nowhere.csv")
 
 
+def test_semicolons_under_a_name_of_commas(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("user;item\nu;i\n")
+    with pytest.raises(UserError, match="looks separated by semicolons: save it with commas, or with tabs"):
+        read_interactions(tmp_path / "mine.csv")
+
+
 @pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
 def test_tabs_under_a_name_of_commas(tmp_path: Path, name: str) -> None:
     rows = [row.replace(",", "\t") for row in ROWS]
