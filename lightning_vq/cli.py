@@ -152,7 +152,7 @@ class CLI(Verbs):
             raise UserError("baseline is true, but vectors that are given have no base model to be trained")
         monitor, patience = self._get(self.config, "monitor"), self._get(self.config, "patience")
         if self.subcommand == "fit":
-            check_training(self._get(self.config, "trainer"), self.model, self.datamodule, monitor, patience)
+            check_training(self._get(self.config, "trainer").as_dict(), self.model, self.datamodule, monitor, patience)
         return quantization, monitor, patience
 
     def _folder(self) -> Path:

@@ -87,7 +87,9 @@ def processes_of_cut_tables(trainer: dict[str, Any]) -> int | None:
     return int(devices) * int(trainer["num_nodes"]) if str(devices).isdigit() else None
 
 
-def check_training(trainer: Any, model: Recommender, data: RecommenderData, monitor: str, patience: int | None) -> None:
+def check_training(
+    trainer: dict[str, Any], model: Recommender, data: RecommenderData, monitor: str, patience: int | None
+) -> None:
     """Refuse what Lightning would accept and the run would ignore or trip over.
 
     Args:
