@@ -19,6 +19,7 @@ from lightning_vq.types import Alone, Side, TimedCases
 
 CHUNK = 1 << 14  # states that travel together
 NUMBERS = 16  # of 4 bytes that a candidate of a held-out interaction may take: its score under a few masks
+LEAST = 64  # cases of a piece, of which every rank has a share
 WIDE = 16  # times as many items as a batch has are candidates all the same, if only those of a batch are asked for
 
 
@@ -84,7 +85,7 @@ class HeldOut(TimedEvaluation):
         changes = max(1, timelines["item"].meetings // len(order))  # of items between two cases
         for number, cases in enumerate(groups):
             candidates = evaluation.items if self.together else int(batches.holds[number].sum())
-            rows = min(_rows(evaluation, candidates), max(1, candidates // changes))
+            rows = min(_rows(evaluation, candidates), max(LEAST, candidates // changes))
             pieces += [(number, some) for some in cases.split(rows)]
         every = torch.arange(timelines["item"].states)
         super().__init__(evaluation, timelines, recent, every, pieces)

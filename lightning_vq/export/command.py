@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lightning_vq.backbones.lists import ListBackbone
 from lightning_vq.backbones.towers import TwoTowers
+from lightning_vq.data.relevance import SCORE
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import Line, Sizes, sizes
 from lightning_vq.export.tables import order_of
@@ -143,7 +144,8 @@ def _network_outputs(artifact: Artifact, module: Recommender) -> tuple[Array, Ar
         return np.concatenate(found), np.concatenate(expected)
     rows = np.arange(min(3, len(orders["user"])))
     users = torch.from_numpy(orders["user"][rows]).to(module.device)
-    scores = module.backbone(look, Pairs(users, None)).scores
+    mean, deviation = module.facts.moments.get(SCORE, (0.0, 1.0))  # type: ignore[union-attr]
+    scores = mean + deviation * module.backbone(look, Pairs(users, None)).scores
     return artifact.all_scores(rows), scores.cpu().numpy()[:, orders["item"]]
 
 

@@ -16,7 +16,7 @@ from lightning_vq.export.networks import write_network
 from lightning_vq.export.queries import scoring
 from lightning_vq.export.tables import Kept, Part, kept, order_of
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.served import scores
+from lightning_vq.modules.served import numbers, scores
 from lightning_vq.serving.artifact import WEIGHTS
 from lightning_vq.serving.files import FORMAT, MANIFEST, VERSION, digest, sums
 from lightning_vq.serving.ids import LARGEST
@@ -42,7 +42,9 @@ def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], 
     served = scoring(module, orders)
     made = served.vectors if served else {}
     # Biases are numbers, which no one asks for as vectors; of products nothing but vectors of users and items is asked.
-    names = [name for name, spec in module.specs.items() if spec.vocab in ids and spec.dim > 1 and name not in made]
+    names = [
+        name for name, spec in module.specs.items() if spec.vocab in ids and not numbers(spec) and name not in made
+    ]
     if served and served.told["kind"] == "products":
         names = [name for name in names if scores(module, name)]
     tables = {name: kept(module, name, orders[module.specs[name].vocab]) for name in names} | made

@@ -12,7 +12,7 @@ from lightning_vq.lookup import Lookup
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
 from lightning_vq.modules.relevance import RelevanceRegression
-from lightning_vq.types import Pairs
+from lightning_vq.types import Pairs, TableSpec
 
 
 class Products(NamedTuple):
@@ -112,4 +112,10 @@ def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
 
 def scores(module: Recommender, name: str) -> bool:
     """Return whether a table of a model of products holds vectors of users or items, and not numbers or categories."""
-    return module.specs[name].vocab in ("user", "item") and module.specs[name].dim > 1
+    spec = module.specs[name]
+    return spec.vocab in ("user", "item") and not numbers(spec)
+
+
+def numbers(spec: TableSpec) -> bool:
+    """Return whether a table holds biases, a number of each entity."""
+    return spec.dim == 1 and not spec.quantizable

@@ -64,12 +64,16 @@ class Artifact:
             if self.tables[name].rows != len(self.ids[told["vocab"]]):
                 raise ValueError(f"{self.tables[name].rows} rows of {name!r} and {len(self.ids[told['vocab']])} ids")
         scores = manifest["scores"]
+        for role, vocab in (("keys", "item"), ("queries", "user")):
+            if scores and role in scores and manifest["tables"][scores[role]]["vocab"] != vocab:
+                raise ValueError(f"{role} are of {scores[role]!r}")
         self.scoring = read_scoring(files, scores, self.tables, self._weights) if scores else None
         told = manifest["history"] or {}
         self.history = {name: files.array(file) for name, file in told.items()}  # of each user, where it is scored
         if self.history:
             starts, items = self.history["starts"], self.history["items"]
-            if len(starts) != len(self.ids["user"]) + 1 or (np.diff(starts) < 0).any() or starts[-1] != len(items):
+            ends = starts.dtype.kind == "i" and (starts[0], starts[-1]) == (0, len(items))
+            if not ends or len(starts) != len(self.ids["user"]) + 1 or (np.diff(starts) < 0).any():
                 raise ValueError("the history is not of its users")
             if len(items) and not 0 <= items.min() <= items.max() < len(self.ids["item"]):
                 raise ValueError("the history has items that are not there")

@@ -163,8 +163,13 @@ def read_scoring(
         pairs = [(tables[one["table"]], bool(one["of_users"])) for one in told["given"]]
         return Pairwise(Network(files.path(told["network"])), pairs)
     keys, bias = tables[told["keys"]], files.array(told["bias"]) if told["bias"] else None
+    if bias is not None and bias.shape != (keys.rows,):
+        raise ValueError(f"{told['bias']} is of shape {bias.shape}, of {keys.rows} keys")
     if told["kind"] == "lists":
         network, given = Network(files.path(told["network"])), tables[told["given"]]
         return Continued(keys, bias, network, given, told["longest"], told["at_once"])
     scale = weights[told["scale"]] if told["scale"] else None
-    return Products(keys, bias, tables[told["queries"]], scale, told["shift"])
+    queries = tables[told["queries"]]
+    if queries.dim != keys.dim or (scale is not None and scale.shape != (queries.dim,)):
+        raise ValueError(f"queries of {queries.dim} numbers, keys of {keys.dim}, or a scale of others")
+    return Products(keys, bias, queries, scale, told["shift"])

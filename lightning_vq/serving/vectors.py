@@ -36,6 +36,8 @@ class Full(Vectors):
     """
 
     def __init__(self, table: Array) -> None:
+        if table.dtype != np.float32 or table.ndim != 2:
+            raise ValueError(f"vectors of {table.dtype}, {table.shape}")
         self.table, (self.rows, self.dim) = table, table.shape
 
     def take(self, rows: Array | slice) -> Array:

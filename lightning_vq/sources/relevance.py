@@ -72,13 +72,15 @@ def read_relevance(
 
 
 def has_scores(path: Path, columns: Mapping[str, str] | None = None) -> bool:
-    """Return whether a file's columns are those of scored pairs: a related item, given or under that name.
+    """Return whether a file's columns are those of scored pairs, as they are given or by their names.
 
     Raises:
         UserError: it is not there.
     """
     given = set(columns or {})
-    return bool(given & {"related", "score"}) or (not given & {"user", "list"} and "related" in column_names(path))
+    if given:
+        return bool(given & {"related", "score"})
+    return set(ROLES) <= set(column_names(path))
 
 
 def _each_once(raw: RawRelevance, lines: Array, duplicates: Duplicates) -> RawRelevance:

@@ -137,8 +137,8 @@ def _draw(settings: Settings, study: Study) -> None:
             axes = picture(of, **arguments)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             if picture is pictures.plot_parallel_coordinate:
-                # It lies over the names of choices, and the first axis tells the same.
-                next(one for one in figure.axes if one.get_label() == "<colorbar>").remove()
+                for one in [one for one in figure.axes if one.get_label() == "<colorbar>"]:
+                    one.remove()  # it lies over the names of choices, and the first axis tells the same
             if picture is pictures.plot_pareto_front and len(names) == 2:
                 for trial in counted(study):
                     if trial.state == TrialState.COMPLETE:
@@ -157,22 +157,28 @@ def _legible(study: Study) -> optuna.Study:
         copy.add_trial(
             optuna.create_trial(
                 state=trial.state, values=trial.values, intermediate_values=trial.intermediate_values,
-                params={shorter[name]: _label(value) for name, value in trial.params.items()},
+                params={
+                    shorter[name]: _labels(trial.distributions[name]).get(value, value)
+                    for name, value in trial.params.items()
+                },
                 distributions={shorter[name]: _labelled(kind) for name, kind in trial.distributions.items()},
             )
         )  # fmt: skip
     return copy
 
 
-def _label(value: Any) -> Any:
-    return shown(value) if isinstance(value, str) else value
+def _labels(kind: BaseDistribution) -> dict[Any, str]:
+    """Return how a reader is told of each choice that is text; of none where two would be told alike."""
+    if not isinstance(kind, CategoricalDistribution):
+        return {}
+    labels = {choice: shown(choice) for choice in kind.choices if isinstance(choice, str)}
+    return labels if len(set(labels.values())) == len(labels) else {}
 
 
 def _labelled(kind: BaseDistribution) -> BaseDistribution:
     """Return a distribution whose choices are spelled for a reader."""
-    if not isinstance(kind, CategoricalDistribution):
-        return kind
-    return CategoricalDistribution([_label(choice) for choice in kind.choices])
+    labels = _labels(kind)
+    return CategoricalDistribution([labels.get(one, one) for one in kind.choices]) if labels else kind  # type: ignore[attr-defined]
 
 
 def _value(objective: int, trial: FrozenTrial) -> float:

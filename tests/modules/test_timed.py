@@ -12,13 +12,15 @@ from small_timed import first_stage, fitted, second_stage, third_stage, timed
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.backbones.timed.feature_tower import FeatureTower
-from lightning_vq.data import TimedData
+from lightning_vq.data import TimedData, timed_evaluation
 from lightning_vq.data.splits import TEST, TRAIN
 from lightning_vq.data.timed_evaluation import CaseLoader
 from lightning_vq.errors import UserError
 from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
+from lightning_vq.modules import timed as timed_module
 from lightning_vq.modules.patterns import Augmentation
 from lightning_vq.modules.ranking import reported
+from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.types import Side, TimedCases
 
 
@@ -44,10 +46,15 @@ def by_hand(module: TimedFiltering, data: TimedData, vocab: Any, entity: int, mo
     return module.backbone.vectors(module.lookup(), vocab, module.side(vocab, side, TEST))[0]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("stage", [1, 3])
-def test_ranks_equal_a_loop(stage: int, stages: Any) -> None:
-    module, data = stages[stage], timed()
+@pytest.mark.parametrize(("stage", "wide", "few"), [(1, 16, 4), (3, 16, 4), (3, 0, 4), (3, 0, 0)])
+def test_ranks_equal_a_loop(stage: int, wide: int, few: int, stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of time over all batches; batch by batch; reading each candidate's vector."""
+    monkeypatch.setattr(timed_evaluation, "WIDE", wide)
+    monkeypatch.setattr(timed_module, "FEW", few)
+    monkeypatch.setattr(timed_module, "READ", 100)
+    module, data = stages[stage], timed(eval_protocols=["batch", "alone"] if wide else ["batch"])
     data.setup()
+    assert data.test_dataloader().of.together == bool(wide)  # type: ignore[attr-defined]
     module.eval()
     cases, _ = module.tested(data)
     users, items = data.parts[TEST]
@@ -67,6 +74,8 @@ def test_ranks_equal_a_loop(stage: int, stages: Any) -> None:
             }
             of_batch = set(items[batches.of == batches.of[case]].tolist())
             for protocol, among in (("alone", set(scores)), ("batch32", of_batch & set(scores))):
+                if protocol == "alone" and not wide:
+                    continue
                 better = sum(scores[other] >= scores[item] - 1e-6 for other in among)
                 assert int(cases[f"rank/{protocol}"][case]) == better, (case, protocol)
 
@@ -112,9 +121,10 @@ def test_validation_knows_nothing_of_the_test() -> None:
                 assert not held & {(user, item) for user in users}
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
 def test_ranks_share_every_batch(world: int) -> None:
-    data = timed()
+    """Where items have met many between two cases, too."""
+    data = timed(split="leave_one_out", planted=PlantedOptions(users=200, items=100, mean_length=60))
     data.setup()
     one = data.test_dataloader().of
     found = []

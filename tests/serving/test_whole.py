@@ -1,6 +1,7 @@
 """What is no whole artifact is refused in words; a whole one is opened by numpy alone."""
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -109,6 +111,12 @@ def other_content(name: str, content: bytes) -> Callable[[Path], None]:
     return change
 
 
+def other_array(name: str, array: np.ndarray[Any, Any]) -> Callable[[Path], None]:
+    content = io.BytesIO()
+    np.save(content, array)
+    return other_content(name, content.getvalue())
+
+
 def no_json(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
 
@@ -144,6 +152,11 @@ def no_manifest(folder: Path) -> None:
         (changed("tables", "user", "vocab", to="item"), "120 rows of 'user' and 80 ids"),
         (changed("vocabularies", "item", "order", to="user.order.npy"), "80 ids whose order is of others"),
         (changed("history", "items", to="history.starts.npy"), "the history"),
+        (other_array("key.bias.npy", np.zeros(1, np.float32)), r"key.bias.npy is of shape \(1,\), of 80 keys"),
+        (other_array("history.starts.npy", np.arange(121) + 50), "the history is not of its users"),
+        (other_array("user.npy", np.zeros((120, 12), np.int8)), "vectors of int8"),
+        (other_array("user.npy", np.zeros((120, 6), np.float32)), "queries of 6 numbers, keys of 12"),
+        (changed("scores", "keys", to="user"), "keys are of 'user'"),
         (other_content("weights.safetensors", b"junk"), "do not go together"),
         (other_content("user.npy", b""), "do not go together"),
         (no_json, "manifest.json is broken: it is no JSON"),

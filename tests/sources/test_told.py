@@ -83,3 +83,6 @@ def test_a_file_of_scored_pairs(
     ]
     with pytest.raises(UserError, match="--min-user says nothing of"):
         data_command.main(["info", str(tmp_path / "pairs.csv"), *given, "--min-user", "2"])
+    (tmp_path / "log.csv").write_text("user,item,related\na,b,x\nc,d,y\n")  # a log that has a column of that name
+    data_command.main(["info", str(tmp_path / "log.csv")])
+    assert "2 interactions" in capsys.readouterr().out
