@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from lightning_vq.reproduce.paper import Row
+from lightning_vq.reproduce.paper import Row, read_paper
 from lightning_vq.reproduce.report import number
-from lightning_vq.reproduce.results import Figure, paired_gain, words_of
+from lightning_vq.reproduce.results import Figure, Result, gains, paired_gain, words_of
 
 
 def test_verdicts() -> None:
@@ -75,3 +75,15 @@ def test_where_data_would_come_from(tmp_path: Path) -> None:
     assert get(str(tmp_path)) is None
     (tmp_path / "ml-1m").mkdir()
     assert get("ml-1m") is None
+
+
+def test_groups_that_no_model_ever_hits_are_left_out() -> None:
+    _, paper = read_paper("mgqe/table3")
+    base, row = paper.rows[0], paper.rows[1]
+
+    def of(cold: float, tail: float) -> Result:
+        return Result({"test": {}, "size": 1.0, "bytes": 1}, {"cold items": cold, "tail items": tail})
+
+    for cold, told in ((0.0, ["tail items"]), (0.1, ["cold items", "tail items"])):
+        found = gains(paper, row, base, {1: of(0.0, 0.2), 2: of(cold, 0.3)}, {1: of(0.0, 0.1), 2: of(0.0, 0.3)})
+        assert [gain.column for gain in found if gain.column not in paper.columns] == told
