@@ -53,7 +53,9 @@ def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
 
 def _products(scored: Products, orders: dict[str, Array]) -> Served:
     """s(user, item) = (query * scale) . key + bias + shift, in the units of the data."""
-    told = {"kind": "products", "queries": "user", "keys": "item", "scale": None, "bias": None, "shift": scored.shift}
+    of = {"user": "user", "item": "item"} | scored.tables
+    told: dict[str, Any] = {"kind": "products", "queries": of["user"], "keys": of["item"], "shift": scored.shift}
+    told |= {"scale": None, "bias": None}
     parts, vectors = {}, {"user": scored.queries, "item": scored.keys}
     if scored.scale is not None:
         told["scale"] = SCALE
@@ -61,7 +63,7 @@ def _products(scored: Products, orders: dict[str, Array]) -> Served:
     if scored.bias is not None:
         told["bias"] = BIAS
         parts[BIAS] = _biases(scored.bias, orders)
-    made = {name: full(name, name, vectors[name], orders[name]) for name in sorted(scored.made)}
+    made = {name: full(name, name, vectors[name], orders[name]) for name in scored.made}
     return Served(told, made, parts, None)
 
 

@@ -23,7 +23,12 @@ class Products(NamedTuple):
     scale: Tensor | None  # (D,)
     bias: Tensor | None  # (N,)
     shift: float
-    made: frozenset[str]  # "user" and "item" where these are rows of no table: a graph has made them, or an offset
+    tables: dict[str, str]  # whose rows queries ("user") and keys ("item") are; those of none a graph or an offset made
+
+    @property
+    def made(self) -> list[str]:
+        """Return which of "user" and "item" have vectors that are rows of no table."""
+        return [vocab for vocab in ("user", "item") if vocab not in self.tables]
 
 
 def products(module: Recommender) -> Products | None:
@@ -43,21 +48,18 @@ def products(module: Recommender) -> Products | None:
     queries, keys, bias, scale = output.hidden, output.keys, output.bias, backbone.query_scale()
     assert queries is not None
     assert keys is not None
-    made = set()
-    name = table_of(module, look, "user", queries, scale)
-    if name is None:
-        made.add("user")
-        scale = None
+    found = {"user": table_of(module, look, "user", queries, scale), "item": table_of(module, look, "item", keys, None)}
+    tables = {vocab: name for vocab, name in found.items() if name is not None}
+    if "user" in tables:
+        queries = look.all(tables["user"])
     else:
-        queries = look.all(name)
-    if table_of(module, look, "item", keys, None) is None:
-        made.add("item")
+        scale = None
     shift = 0.0
     if isinstance(module, RelevanceRegression):
         shift, deviation = module.facts.moments[SCORE]
         scale = deviation * (queries.new_ones(queries.shape[1]) if scale is None else scale)
         bias = None if bias is None else deviation * bias
-    return Products(queries, keys, scale, bias, shift, frozenset(made))
+    return Products(queries, keys, scale, bias, shift, tables)
 
 
 def table_of(module: Recommender, look: Lookup, vocab: str, vectors: Tensor, scale: Tensor | None) -> str | None:

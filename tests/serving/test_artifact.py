@@ -21,12 +21,13 @@ from lightning_vq.backbones.collaborative.ngcf import NGCF
 from lightning_vq.data.splits import TEST
 from lightning_vq.errors import UserError
 from lightning_vq.export.sizes import sizes
+from lightning_vq.lookup import Lookup
 from lightning_vq.losses import all_scores
 from lightning_vq.metrics import user_metrics
 from lightning_vq.modules import CollaborativeFiltering
 from lightning_vq.quantizers import DPQ, DQVAE, MGQE, Cascaded, LowRank, Scalar
 from lightning_vq.serving import Artifact, load
-from lightning_vq.types import Pairs
+from lightning_vq.types import Output, Pairs, TableSpec
 
 QUANTIZERS: dict[str, Any] = {
     "none": None,
@@ -184,6 +185,25 @@ def test_a_graph_model_is_served_by_its_final_vectors(name: str, tmp_path: Path)
     user, items = ids["user"].ids[3].as_py(), ids["item"].ids.to_pylist()
     scores = artifact.embed("item", items) @ artifact.embed("user", [user])[0]
     np.testing.assert_allclose(scores, artifact.score(user, items), rtol=1e-5, atol=1e-7)
+
+
+class Listeners(BPRMF):
+    """A backbone of one's own, whose table of users has another name."""
+
+    def tables(self) -> dict[str, TableSpec]:
+        return {"listener" if name == "user" else name: spec for name, spec in super().tables().items()}
+
+    def forward(self, look: Lookup, batch: Pairs) -> Output:
+        keys = look.all("item") if batch.items is None else look("item", batch.items)
+        return Output(look("listener", batch.users), keys)
+
+
+def test_tables_may_have_any_name(tmp_path: Path) -> None:
+    artifact, _, held = exported(tmp_path, Listeners(12, item_bias=False), QUANTIZERS["DPQ"])
+    assert set(artifact.tables) == {"listener", "item"}
+    user, items = held.vocabularies()["user"].ids[3].as_py(), held.vocabularies()["item"].ids.to_pylist()
+    expected = artifact.embed("item", items) @ artifact.embed("listener", [user])[0]
+    np.testing.assert_allclose(artifact.score(user, items), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_blocks_and_parts_do_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
