@@ -26,12 +26,14 @@ def columns_by_role(
         required: those that must be there, as those in `columns` must.
 
     Raises:
-        UserError: an unknown role, a column that is not there or stands twice.
+        UserError: an unknown role, a column that is not there, stands twice or has two roles.
     """
     chosen = dict(columns)
     for role in chosen:
         if role not in roles:
             raise UserError(f"columns: there is no role {role!r}{nearest(role, roles)}")
+        if list(chosen.values()).count(chosen[role]) > 1:
+            raise UserError(f"columns: {chosen[role]!r} has two roles; each needs a column of its own")
     for role in roles:
         wanted = role in required or role in chosen
         name = chosen.setdefault(role, role)

@@ -123,6 +123,12 @@ def test_mapped_column_that_is_not_there(tmp_path: Path) -> None:
     assert "--data.init_args.columns.timestamp=NAME" in message
 
 
+def test_a_column_of_two_roles(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("user,item\nu,i\n")
+    with pytest.raises(UserError, match="columns: 'user' has two roles; each needs a column of its own"):
+        read_interactions(tmp_path / "mine.csv", {"user": "user", "item": "user"})
+
+
 def test_unknown_role(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no role 'usr'; did you mean 'user'"):
         read_interactions(text_file(tmp_path, ROWS), columns={"usr": "user"})
