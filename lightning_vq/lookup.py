@@ -138,6 +138,10 @@ class Lookup:
         """Return the codes (..., L) of ids (...); no gradient, no loss."""
         return self._quantizers[name].encode(self.raw(name, ids), ids)
 
+    def all_codes(self, name: str) -> Tensor:
+        """Return the codes (N, L) of every row of a quantized table."""
+        return self.codes(name, self.rows(name))
+
     def losses(self, name: str) -> tuple[Tensor, Tensor]:
         """Return (codebook, commitment) loss of a quantized table, means over all rows looked up in this step."""
         calls = self._losses.get(name)

@@ -122,7 +122,7 @@ def table_codes(module: Recommender) -> dict[str, Tensor]:
     """Return the codes (N, L) of every table whose quantizer has codebooks and has started."""
     look = module.lookup()
     started = [name for name, q in module.quantizers.items() if q.active and q.has_codebooks]
-    return {name: look.codes(name, look.rows(name)) for name in started}
+    return {name: look.all_codes(name) for name in started}
 
 
 def codes_used(module: Recommender) -> dict[str, list[tuple[int, int]]]:

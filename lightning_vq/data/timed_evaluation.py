@@ -82,7 +82,7 @@ class HeldOut(TimedEvaluation):
         if not self.together:
             order = order[torch.argsort(batches.of[order], stable=True)]
             groups = list(order.split(torch.bincount(batches.of).tolist()))
-        changes = max(1, timelines["item"].meetings // len(order))  # of items between two cases
+        changes = max(1, len(timelines["item"].others) // len(order))  # of items between two cases
         for number, cases in enumerate(groups):
             candidates = evaluation.items if self.together else int(batches.holds[number].sum())
             rows = min(_rows(evaluation, candidates), max(LEAST, candidates // changes))

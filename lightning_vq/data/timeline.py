@@ -38,11 +38,6 @@ class Timeline:
         return len(self.others) + self.count
 
     @property
-    def meetings(self) -> int:
-        """Return how many interactions there are (E)."""
-        return len(self.others)
-
-    @property
     def now(self) -> Tensor:
         """Return the last state of each entity (N,)."""
         return self.first + self.starts.diff()

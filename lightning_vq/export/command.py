@@ -106,11 +106,11 @@ def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array]) -> 
         UserError: they differ; nothing is left behind then.
     """
     look, scored = module.lookup(), products(module)
-    made = {} if scored is None else {"user": scored.queries, "item": scored.keys}
+    made = {} if scored is None else scored.made
     for name, spec in module.specs.items():
         if name not in artifact.tables:
             continue
-        vectors = made[name] if scored is not None and name in scored.made else look.all(name)
+        vectors = made[name] if name in made else look.all(name)
         order, scale, gap = order_of(module, spec.vocab), 0.0, 0.0
         for first in range(0, len(order), BLOCK):
             rows = np.arange(first, min(first + BLOCK, len(order)))

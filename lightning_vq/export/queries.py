@@ -56,14 +56,14 @@ def _products(scored: Products, orders: dict[str, Array]) -> Served:
     of = {"user": "user", "item": "item"} | scored.tables
     told: dict[str, Any] = {"kind": "products", "queries": of["user"], "keys": of["item"], "shift": scored.shift}
     told |= {"scale": None, "bias": None}
-    parts, vectors = {}, {"user": scored.queries, "item": scored.keys}
+    parts = {}
     if scored.scale is not None:
         told["scale"] = SCALE
         parts[SCALE] = Part("scale of queries", 32 * len(scored.scale), scored.scale.float().cpu().numpy())
     if scored.bias is not None:
         told["bias"] = BIAS
         parts[BIAS] = _biases(scored.bias, orders)
-    made = {name: full(name, name, vectors[name], orders[name]) for name in scored.made}
+    made = {vocab: full(vocab, vocab, vectors, orders[vocab]) for vocab, vectors in scored.made.items()}
     return Served(told, made, parts, None)
 
 

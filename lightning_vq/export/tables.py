@@ -127,8 +127,7 @@ def _product(name: str, quantizer: DPQ | MGQE | DQVAE, codes: Array) -> Kept:
 
 def _codes(module: Recommender, name: str) -> Array:
     """Return the codes (N, L) of all rows of a table."""
-    look = module.lookup()
-    made: Array = look.codes(name, look.rows(name)).cpu().numpy()
+    made: Array = module.lookup().all_codes(name).cpu().numpy()
     return made
 
 

@@ -16,7 +16,7 @@ from lightning_vq.export.networks import write_network
 from lightning_vq.export.queries import scoring
 from lightning_vq.export.tables import Kept, Part, kept, order_of
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.served import numbers, scores
+from lightning_vq.modules.served import is_bias, is_scored
 from lightning_vq.serving.artifact import WEIGHTS
 from lightning_vq.serving.files import FORMAT, MANIFEST, VERSION, digest, sums
 from lightning_vq.serving.ids import LARGEST
@@ -42,12 +42,9 @@ def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], 
     served = scoring(module, orders)
     made = served.vectors if served else {}
     # Biases are numbers, which no one asks for as vectors; of products nothing but vectors of users and items is asked.
-    names = [
-        name for name, spec in module.specs.items() if spec.vocab in ids and not numbers(spec) and name not in made
-    ]
-    if served and served.told["kind"] == "products":
-        names = [name for name in names if scores(module, name)]
-    tables = {name: kept(module, name, orders[module.specs[name].vocab]) for name in names} | made
+    asked = is_scored if served and served.told["kind"] == "products" else lambda spec: not is_bias(spec)
+    own = {n: spec for n, spec in module.specs.items() if spec.vocab in ids and asked(spec) and n not in made}
+    tables = {name: kept(module, name, orders[spec.vocab]) for name, spec in own.items()} | made
     about: dict[str, Any] = {
         "model": {"class": type(module).__name__, "backbone": type(module.backbone).__name__},
         "quantizers": {name: describe(quantizer) for name, quantizer in module.quantizers.items()},

@@ -26,9 +26,10 @@ class Products(NamedTuple):
     tables: dict[str, str]  # whose rows queries ("user") and keys ("item") are; those of none a graph or an offset made
 
     @property
-    def made(self) -> list[str]:
-        """Return which of "user" and "item" have vectors that are rows of no table."""
-        return [vocab for vocab in ("user", "item") if vocab not in self.tables]
+    def made(self) -> dict[str, Tensor]:
+        """Return the vectors, of "user" and of "item", that are rows of no table."""
+        both = {"user": self.queries, "item": self.keys}
+        return {vocab: vectors for vocab, vectors in both.items() if vocab not in self.tables}
 
 
 def products(module: Recommender) -> Products | None:
@@ -95,29 +96,25 @@ def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
         module: in evaluation mode.
     """
     assert module.facts is not None
-    scored = products(module)
-    specs, weights = module.specs, chain(module.backbone.parameters(), module.outside.parameters())
+    scored, specs = products(module), module.specs
     full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in specs.items()}
-    full["weights"] = 32 * sum(w.numel() for w in weights)
-    if scored is not None:
-        full = {name: bits for name, bits in full.items() if name in specs and scores(module, name)}
-        full |= {
-            name: 32 * of.numel()
-            for name, of in (("user", scored.queries), ("item", scored.keys))
-            if name in scored.made
-        }
+    if scored is None:
+        made = dict[str, Tensor]()
+        full["weights"] = 32 * sum(w.numel() for w in chain(module.backbone.parameters(), module.outside.parameters()))
+    else:
+        made = scored.made
+        full = {name: bits for name, bits in full.items() if is_scored(specs[name])}
+        full |= {name: 32 * vectors.numel() for name, vectors in made.items()}
         full["weights"] = 32 * sum(of.numel() for of in (scored.scale, scored.bias) if of is not None)
-    made = scored.made if scored is not None else ()
-    small = [name for name in full if name not in made and name in specs and compressed(module, name)]
+    small = [name for name in specs if name in full and name not in made and compressed(module, name)]
     return full | {name: int(module.quantizers[name].bits()) for name in small}, full  # type: ignore[operator]
 
 
-def scores(module: Recommender, name: str) -> bool:
-    """Return whether a table of a model of products holds vectors of users or items, and not numbers or categories."""
-    spec = module.specs[name]
-    return spec.vocab in ("user", "item") and not numbers(spec)
+def is_scored(spec: TableSpec) -> bool:
+    """Return whether a table of a model of products holds vectors of users or items, and not biases or categories."""
+    return spec.vocab in ("user", "item") and not is_bias(spec)
 
 
-def numbers(spec: TableSpec) -> bool:
+def is_bias(spec: TableSpec) -> bool:
     """Return whether a table holds biases, a number of each entity."""
     return spec.dim == 1 and not spec.quantizable

@@ -83,8 +83,7 @@ def codes_of(run: Path, name: str) -> Array | None:
     module = Recommender.load_from_checkpoint(checked_run(run, "best.ckpt")[1])
     if name not in module.quantizers or not module.quantizers[name].codebook_sizes:
         return None
-    look = module.lookup()
-    codes: Array = look.codes(name, look.rows(name)).numpy()
+    codes: Array = module.lookup().all_codes(name).numpy()
     return codes
 
 

@@ -3,6 +3,7 @@
 >>> import lightning_vq.serving  # artifact = lightning_vq.serving.load("artifact")
 """
 
-from lightning_vq.serving.artifact import Artifact, load
+from lightning_vq.serving.artifact import Artifact
+from lightning_vq.serving.opening import load
 
 __all__ = ["Artifact", "load"]

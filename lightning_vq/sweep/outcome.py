@@ -177,8 +177,10 @@ def _labels(kind: BaseDistribution) -> dict[Any, str]:
 
 def _labelled(kind: BaseDistribution) -> BaseDistribution:
     """Return a distribution whose choices are spelled for a reader."""
+    if not isinstance(kind, CategoricalDistribution):
+        return kind
     labels = _labels(kind)
-    return CategoricalDistribution([labels.get(one, one) for one in kind.choices]) if labels else kind  # type: ignore[attr-defined]
+    return CategoricalDistribution([labels.get(one, one) for one in kind.choices])
 
 
 def _value(objective: int, trial: FrozenTrial) -> float:

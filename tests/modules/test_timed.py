@@ -14,13 +14,11 @@ from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.backbones.timed.feature_tower import FeatureTower
 from lightning_vq.data import TimedData, timed_evaluation
 from lightning_vq.data.splits import TEST, TRAIN
-from lightning_vq.data.timed_evaluation import CaseLoader
 from lightning_vq.errors import UserError
 from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
 from lightning_vq.modules import timed as timed_module
 from lightning_vq.modules.patterns import Augmentation
 from lightning_vq.modules.ranking import reported
-from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.types import Side, TimedCases
 
 
@@ -119,20 +117,6 @@ def test_validation_knows_nothing_of_the_test() -> None:
         if isinstance(batch, Side):
             for item, users in zip(batch.ids.tolist(), batch.recent.tolist()):
                 assert not held & {(user, item) for user in users}
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 8])
-def test_ranks_share_every_batch(world: int) -> None:
-    """Where items have met many between two cases, too."""
-    data = timed(split="leave_one_out", planted=PlantedOptions(users=200, items=100, mean_length=60))
-    data.setup()
-    one = data.test_dataloader().of
-    found = []
-    for rank in range(world):
-        batches = [batch for batch in CaseLoader(one, rank, world) if isinstance(batch, TimedCases)]
-        found.append([case for batch in batches for case in batch.cases.tolist()])
-    assert all(found)
-    assert sorted(case for mine in found for case in mine) == list(range(len(data.parts[TEST][0])))
 
 
 def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: Path) -> None:

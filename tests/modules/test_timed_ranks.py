@@ -1,4 +1,4 @@
-"""DQRec's stages in two real processes: each trains to its end, and two measure what one does."""
+"""DQRec's stages in several processes: in two real ones each trains to its end, and two measure what one does."""
 
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,12 @@ from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.backbones.timed.feature_tower import FeatureTower
 from lightning_vq.backbones.vectors import Vectors
 from lightning_vq.data import VectorData
+from lightning_vq.data.splits import TEST
+from lightning_vq.data.timed_evaluation import CaseLoader
 from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
 from lightning_vq.quantizers import DQVAE
+from lightning_vq.sources.planted import PlantedOptions
+from lightning_vq.types import TimedCases
 
 TWO = {"strategy": "ddp_fork", "devices": 2}
 
@@ -31,6 +35,20 @@ def in_two(module: Recommender, data: Any, quantizers: Any = None) -> dict[str, 
     assert two == pytest.approx(one, rel=1e-5)
     assert one
     return dict(one)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_ranks_share_every_batch(world: int) -> None:
+    """Where items have met many between two cases, too."""
+    data = timed(split="leave_one_out", planted=PlantedOptions(users=200, items=100, mean_length=60))
+    data.setup()
+    one = data.test_dataloader().of
+    found = []
+    for rank in range(world):
+        batches = [batch for batch in CaseLoader(one, rank, world) if isinstance(batch, TimedCases)]
+        found.append([case for batch in batches for case in batch.cases.tolist()])
+    assert all(found)
+    assert sorted(case for mine in found for case in mine) == list(range(len(data.parts[TEST][0])))
 
 
 def test_towers_of_features() -> None:
