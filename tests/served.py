@@ -8,7 +8,7 @@ import torch
 from lightning_vq.export.sizes import sizes
 from lightning_vq.export.writer import write_artifact
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.served import served_bits
+from lightning_vq.modules.served import products, served_bits
 from lightning_vq.serving import Artifact, load
 
 
@@ -16,7 +16,9 @@ def served(folder: Path, module: Recommender, held: Any) -> Artifact:
     """Write the artifact of a model of some data, put it in evaluation mode, and open it."""
     module.eval()
     with torch.no_grad():
-        write_artifact(folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {})
+        write_artifact(
+            folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {}, products(module)
+        )
     return load(folder)
 
 

@@ -4,16 +4,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from command import done
+from served import tells_its_bytes
 
 from lightning_vq import chain_command
 from lightning_vq.chain_command import main, stages_of, takes
 from lightning_vq.errors import UserError
+from lightning_vq.modules import Recommender
 from lightning_vq.runs import read_yaml
+from lightning_vq.serving import load
 
 CHAIN = Path("conf/dqrec").absolute()
 SMALL = [
@@ -164,3 +168,29 @@ def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path)
     assert done(*command, expect=2).startswith("error: encode: --vocabulary is ''; choose from item, user")
     pq.write_table(pa.table({"item": ["new"], "vector": [[1.0, 2.0]]}), tmp_path / "new.parquet")
     assert "vectors are of 2 numbers, those of the run of 64" in done(*command, "--vocabulary=item", expect=2)
+
+
+@pytest.mark.parametrize("stage", ["1_representations", "3_recommender"])
+def test_towers_are_served_as_they_were_after_training(stage: str, copied: Path, tmp_path: Path) -> None:
+    run, out = copied / stage, tmp_path / "served"
+    told = done("export", "--run", str(run), "--out", str(out))
+    assert "Users and items stand as they were after training" in told
+    artifact = load(out)
+    left = {vocab: pq.read_table(run / "representations" / f"{vocab}.parquet") for vocab in ("user", "item")}
+    ids = {vocab: table[vocab].to_pylist() for vocab, table in left.items()}
+    vectors = {vocab: np.array(table["vector"].to_pylist(), np.float32) for vocab, table in left.items()}
+    for vocab in ("user", "item"):
+        assert (artifact.embed(vocab, ids[vocab]) == vectors[vocab]).all()
+    tells_its_bytes(artifact, Recommender.load_from_checkpoint(run / "best.ckpt"))
+    assert "test" not in artifact.manifest["run"]  # which is of users and items at other moments
+    facts = Recommender.load_from_checkpoint(run / "best.ckpt").facts
+    assert facts is not None
+    assert facts.pairs is not None
+    scores = vectors["user"][7] @ vectors["item"].T
+    scores[facts.pairs[facts.pairs[:, 0] == 7, 1].numpy()] = -np.inf  # what the user had in training
+    best = artifact.recommend(ids["user"][7], 5)
+    assert [item for item, _ in best] == [ids["item"][row] for row in np.argsort(-scores)[:5]]
+    (run / "representations" / "item.parquet").unlink()
+    told = done("export", "--run", str(run), "--out", str(tmp_path / "again"), expect=2)
+    assert "has no representations/item.parquet: its fit has not come to its end" in told
+    assert not (tmp_path / "again").exists()

@@ -21,7 +21,7 @@ from lightning_vq.messages import quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.modules.decoding import next_hidden
-from lightning_vq.modules.served import products
+from lightning_vq.modules.served import Products, left, products
 from lightning_vq.parser import Parser
 from lightning_vq.runs import checked_run, read_json
 from lightning_vq.serving import Artifact, load
@@ -54,28 +54,20 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{options.out} is there already: choose another --out, or remove it")
     _, weights = checked_run(options.run, "best.ckpt")
     module = Recommender.load_from_checkpoint(checked_checkpoint(weights))
-    if isinstance(module.backbone, TwoTowers):
-        raise UserError(
-            "what two towers make of a user or an item changes with whom it meets, which no artifact follows; their "
-            f"vectors after training: {options.run / 'representations'}"
-        )
-    ids = {v: read_vocabulary(options.run, v).ids for v in module.vocabularies() if has_vocabulary(options.run, v)}
-    missing = {"user", "item"} & set(module.vocabularies()) - set(ids)
-    if missing or not ids:
-        raise UserError(
-            f"{options.run} is not a whole run folder: it has no vocab/{min(missing, default='item')}.parquet"
-        )
+    towers = isinstance(module.backbone, TwoTowers)  # whose vectors are those after training, and its test's earlier
+    ids, after = left(options.run) if towers else (ids_of(options.run, module), None)
     summary = read_json(options.run / "metrics.json") if (options.run / "metrics.json").is_file() else {}
     if summary.get("state") != "finished":
         print(f"{options.run} has not finished: its best epoch so far is exported, untested")
-    told = {key: summary[key] for key in ("monitor", "seed", "test") if key in summary}
+    kept = ["monitor", "seed"] if towers else ["monitor", "seed", "test"]
+    told = {key: summary[key] for key in kept if key in summary}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
         made = Path(folder) / "artifact"
         made.mkdir()
-        write_artifact(made, module, ids, told)
+        write_artifact(made, module, ids, told, after or products(module))
         artifact = load(made)
-        check(artifact, module, ids)
+        check(artifact, module, ids, after or products(module))
         show(sizes(artifact))
         try:
             os.rename(made, options.out)  # mapped files stay mapped
@@ -83,6 +75,8 @@ def main(arguments: list[str]) -> None:
             if not options.out.exists():
                 raise
             raise UserError(f"{options.out} has been made meanwhile; nothing was written ({error.strerror})") from None
+    if towers:
+        print("Users and items stand as they were after training; whom they meet later does not change them.")
     if module.quantizers and all(table["kind"] == "full" for table in artifact.manifest["tables"].values()):
         print(
             f"{type(module.backbone).__name__} under these quantizers is served by whole vectors: nothing is smaller."
@@ -98,20 +92,36 @@ def main(arguments: list[str]) -> None:
         print(f"Its vectors alone: what {type(module.backbone).__name__} makes of them is not in the artifact")
 
 
+def ids_of(run: Path, module: Recommender) -> dict[str, pa.Array]:
+    """Return the original ids (N,) of a model's vocabularies, as its run has them.
+
+    Raises:
+        UserError: it has none of users or items.
+    """
+    ids = {v: read_vocabulary(run, v).ids for v in module.vocabularies() if has_vocabulary(run, v)}
+    missing = {"user", "item"} & set(module.vocabularies()) - set(ids)
+    if missing or not ids:
+        raise UserError(f"{run} is not a whole run folder: it has no vocab/{min(missing, default='item')}.parquet")
+    return ids
+
+
 @torch.no_grad()
-def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array]) -> None:
+def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array], scored: Products | None) -> None:
     """Hold an artifact's vectors, its ids, and what its network makes of some, against the model's.
+
+    Args:
+        artifact: just written.
+        module: in evaluation mode.
+        ids: (N,) original ids of each vocabulary.
+        scored: vectors by which the model scores, if it does.
 
     Raises:
         UserError: they differ; nothing is left behind then.
     """
-    look, scored = module.lookup(), products(module)
-    made = {} if scored is None else scored.made
-    for name, spec in module.specs.items():
-        if name not in artifact.tables:
-            continue
+    look, made = module.lookup(), {} if scored is None else scored.made
+    for name in artifact.tables.keys() & {*module.specs, *made}:
         vectors = made[name] if name in made else look.all(name)
-        order, scale, gap = order_of(module, spec.vocab), 0.0, 0.0
+        order, scale, gap = order_of(module, artifact.manifest["tables"][name]["vocab"]), 0.0, 0.0
         for first in range(0, len(order), BLOCK):
             rows = np.arange(first, min(first + BLOCK, len(order)))
             expected = vectors[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()

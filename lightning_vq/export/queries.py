@@ -16,7 +16,7 @@ from lightning_vq.export.tables import Kept, Part, full
 from lightning_vq.lookup import Lookup
 from lightning_vq.modules import CollaborativeFiltering, ListCompletion, RelevanceRegression
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.served import Products, products, table_of
+from lightning_vq.modules.served import Products, table_of
 from lightning_vq.sources.interactions import Array
 
 SCALE, BIAS = "query.scale", "key.bias.npy"
@@ -33,20 +33,20 @@ class Served(NamedTuple):
 
 
 @torch.no_grad()
-def scoring(module: Recommender, orders: dict[str, Array]) -> Served | None:
+def scoring(module: Recommender, orders: dict[str, Array], scored: Products | None) -> Served | None:
     """Return how items are scored; None where vectors alone are served.
 
     Args:
         module: in evaluation mode.
         orders: (N,) rows of each vocabulary in the artifact's order.
+        scored: vectors by which the model scores, if it does.
     """
+    if scored is not None:
+        return _products(scored, orders)
     if isinstance(module, ListCompletion):
         return _of_lists(module, orders)
     if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
         return None
-    scored = products(module)
-    if scored is not None:
-        return _products(scored, orders)
     mean, deviation = module.facts.moments[SCORE] if isinstance(module, RelevanceRegression) else (0.0, 1.0)  # type: ignore[union-attr]
     return _pairs(module, mean, deviation)
 

@@ -16,7 +16,7 @@ from lightning_vq.export.networks import write_network
 from lightning_vq.export.queries import scoring
 from lightning_vq.export.tables import Kept, Part, kept, order_of
 from lightning_vq.modules.base import Recommender
-from lightning_vq.modules.served import is_bias, is_scored
+from lightning_vq.modules.served import Products, is_bias, is_scored
 from lightning_vq.serving.artifact import WEIGHTS
 from lightning_vq.serving.files import FORMAT, MANIFEST, VERSION, digest, sums
 from lightning_vq.serving.ids import LARGEST
@@ -26,7 +26,9 @@ from lightning_vq.specs import describe
 LONGEST_ID = 1024  # bytes
 
 
-def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], told: dict[str, Any]) -> None:
+def write_artifact(
+    folder: Path, module: Recommender, ids: dict[str, pa.Array], told: dict[str, Any], scored: Products | None
+) -> None:
     """Write a model's artifact.
 
     Args:
@@ -34,12 +36,13 @@ def write_artifact(folder: Path, module: Recommender, ids: dict[str, pa.Array], 
         module: in evaluation mode.
         ids: (N,) original ids of each vocabulary that has tables.
         told: of the run, for the manifest.
+        scored: vectors by which the model scores, if it does.
 
     Raises:
         UserError: ids that cannot be kept.
     """
     orders = {vocab: order_of(module, vocab) for vocab in ids}
-    served = scoring(module, orders)
+    served = scoring(module, orders, scored)
     made = served.vectors if served else {}
     # Biases are numbers, which no one asks for as vectors; of products nothing but vectors of users and items is asked.
     asked = is_scored if served and served.told["kind"] == "products" else lambda spec: not is_bias(spec)

@@ -1,13 +1,17 @@
 """What it takes to serve a model: the vectors by which it scores, and their bits. Shapes: U users, N items, D dim."""
 
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
-from lightning_vq.backbones.towers import TwoTowers
+from lightning_vq.backbones.towers import VOCABS, TwoTowers
 from lightning_vq.data.relevance import SCORE
+from lightning_vq.data.vectors import FOLDER, read_vectors
+from lightning_vq.errors import UserError
 from lightning_vq.lookup import Lookup
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.collaborative import CollaborativeFiltering
@@ -32,6 +36,7 @@ class Products(NamedTuple):
         return {vocab: vectors for vocab, vectors in both.items() if vocab not in self.tables}
 
 
+@torch.no_grad()
 def products(module: Recommender) -> Products | None:
     """Return by which vectors a model scores items for users; None where it does so otherwise.
 
@@ -41,7 +46,7 @@ def products(module: Recommender) -> Products | None:
     if not isinstance(module, CollaborativeFiltering | RelevanceRegression):
         return None
     backbone = module.backbone
-    if not backbone.inner_product or isinstance(backbone, TwoTowers):  # whose vectors change with whom they meet
+    if not backbone.inner_product or isinstance(backbone, TwoTowers):  # whose vectors are of moments
         return None
     assert module.facts is not None
     look = module.lookup()
@@ -61,6 +66,22 @@ def products(module: Recommender) -> Products | None:
         scale = deviation * (queries.new_ones(queries.shape[1]) if scale is None else scale)
         bias = None if bias is None else deviation * bias
     return Products(queries, keys, scale, bias, shift, tables)
+
+
+def left(run: Path) -> tuple[dict[str, pa.Array], Products]:
+    """Return the ids of users and items, and their vectors after training, that a run of two towers has left.
+
+    Raises:
+        UserError: it has left none.
+    """
+    ids: dict[str, pa.Array] = {}
+    vectors: dict[str, Tensor] = {}
+    for vocab in VOCABS:
+        path = run / FOLDER / f"{vocab}.parquet"
+        if not path.is_file():
+            raise UserError(f"{run} has no {FOLDER}/{vocab}.parquet: its fit has not come to its end")
+        ids[vocab], vectors[vocab] = read_vectors(path, vocab)
+    return ids, Products(vectors["user"], vectors["item"], None, None, 0.0, {})
 
 
 def table_of(module: Recommender, look: Lookup, vocab: str, vectors: Tensor, scale: Tensor | None) -> str | None:
@@ -90,12 +111,16 @@ def served_bits(module: Recommender) -> tuple[dict[str, int], dict[str, int]]:
     """Return the bits of the model's parts as they are served, and as float32: vectors, and the weights beside them.
 
     Vectors are float32 rows, or what stands in their place. A category tree adds nothing: its codes' vectors are added
-    to the rows once. Of what a graph makes of its tables, the final vectors are served, and not the tables.
+    to the rows once. Of what a graph makes of its tables, and of two towers, the final vectors are served, and not the
+    tables.
 
     Args:
         module: in evaluation mode.
     """
     assert module.facts is not None
+    if isinstance(module.backbone, TwoTowers):
+        final: dict[str, int] = {vocab: 32 * module.facts.rows[vocab] * module.backbone.dim for vocab in VOCABS}
+        return final, final
     scored, specs = products(module), module.specs
     full = {name: 32 * module.facts.rows[spec.vocab] * spec.dim for name, spec in specs.items()}
     if scored is None:

@@ -15,6 +15,7 @@ from lightning_vq.backbones.collaborative.gmf import GMF
 from lightning_vq.backbones.collaborative.neumf import NeuMF
 from lightning_vq.data.relevance import SCORE
 from lightning_vq.export.command import check
+from lightning_vq.modules.served import products
 from lightning_vq.quantizers import DPQ
 from lightning_vq.types import ScoredPairs
 
@@ -39,5 +40,5 @@ def test_scores_are_the_models(name: str, quantized: bool, tmp_path: Path) -> No
     for user, item, value in zip(pairs.users, pairs.items, raw_scores(module, pairs)):
         [found] = artifact.score(ids["user"][int(user)].as_py(), [ids["item"][int(item)].as_py()])
         assert found == pytest.approx(mean + deviation * float(value), abs=1e-3)
-    check(artifact, module, ids)  # as export does
+    check(artifact, module, ids, products(module))  # as export does
     assert len(artifact.recommend(ids["user"][0].as_py(), 5)) == 5  # there is no history to leave out

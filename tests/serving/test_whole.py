@@ -245,13 +245,13 @@ def test_what_differs_from_the_model_is_not_written(tmp_path: Path, monkeypatch:
     def asked(expect: int = 2) -> str:
         return done("export", "--run", str(run), "--out", str(tmp_path / "out"), expect=expect)
 
-    def other_vectors(folder: Path, module: Any, ids: Any, told: Any) -> None:
-        whole(folder, module, ids, told)
+    def other_vectors(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
+        whole(folder, module, ids, told, scored)
         with torch.no_grad():
             module.tables["item"][7] += 0.01
 
-    def other_ids(folder: Path, module: Any, ids: Any, told: Any) -> None:
-        whole(folder, module, ids | {"item": ids["item"].take(pa.array(range(len(ids["item"])))[::-1])}, told)
+    def other_ids(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
+        whole(folder, module, ids | {"item": ids["item"].take(pa.array(range(len(ids["item"])))[::-1])}, told, scored)
 
     for write, said in (
         (other_vectors, "vectors differ from the model's"),
@@ -261,8 +261,8 @@ def test_what_differs_from_the_model_is_not_written(tmp_path: Path, monkeypatch:
         assert said in asked()
         assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
-    def late(folder: Path, module: Any, ids: Any, told: Any) -> None:
-        whole(folder, module, ids, told)
+    def late(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
+        whole(folder, module, ids, told, scored)
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "another").touch()
 
