@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 from command import SMALL, done
+from matplotlib.image import imread
 from small_table import TABLE, reproduce
 
 from lightning_vq.errors import UserError
-from lightning_vq.reproduce.drawing import Drawing, codes_of, curves
+from lightning_vq.reproduce.drawing import Drawing, codes_of, curves, draw_similarity
 from lightning_vq.sources.interactions import Metadata
 from lightning_vq.vocabulary import Vocabulary, write_vocabulary
 
@@ -96,3 +97,10 @@ def test_an_item_without_categories_cannot_be_compared(tmp_path: Path, monkeypat
 )
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path, drawing: dict[str, Any], said: str) -> None:
     assert said in reproduce(tmp_path, "--report", expect=2, table={**TABLE, "drawing": drawing})
+
+
+def test_rows_of_a_model_are_drawn_beside_each_other(tmp_path: Path) -> None:
+    kept = {"similarity": [[0.2, 0.1], [0.1, 0.3]], "categories": ["a", "b"]}
+    draw_similarity(tmp_path / "all.png", dict.fromkeys(["GMF, MGQE", "NeuMF, MGQE", "GMF, DPQ"], kept))
+    high, wide, _ = imread(tmp_path / "all.png").shape
+    assert wide / high == pytest.approx((1.2 + 2 * 3.6) / (2 * 3.6), rel=0.01)  # two models, of two tables at most

@@ -124,7 +124,7 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
 
     epochs = drawing.kind == "epochs"
     names = list(dict.fromkeys(label.partition(", ")[0] if epochs else "" for label in lines))
-    canvas, panels = _canvas(len(names), (1.6 + 4.6 * len(names), 4.2))
+    canvas, [panels] = _canvas(1, len(names), (1.6 + 4.6 * len(names), 4.2))
     markers = itertools.cycle("osD^v<>p")
     for label, (xs, ys) in lines.items():
         axes = panels[names.index(label.partition(", ")[0] if epochs else "")]
@@ -141,24 +141,35 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
 
 
 def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a matrix for each row as a PNG: categories by categories, each on a scale of its own."""
-    canvas, panels = _canvas(len(found), (1.2 + 3.6 * len(found), 3.6))
-    for axes, (row, kept) in zip(panels, found.items()):
-        values, names = np.array(kept["similarity"]), kept["categories"]
+    """Write a matrix for each row as a PNG: categories by categories, each on a scale of its own.
+
+    Rows of a model, which they name before a comma, are beside each other.
+    """
+    models: dict[str, list[str]] = {}
+    for row in found:
+        models.setdefault(row.partition(", ")[0], []).append(row)
+    wide = max(len(rows) for rows in models.values())
+    canvas, grid = _canvas(len(models), wide, (1.2 + 3.6 * wide, 3.6 * len(models)))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, row in ((axes, row) for line, rows in zip(grid, models.values()) for axes, row in zip(line, rows)):
+        axes.set_axis_on()
+        values, names = np.array(found[row]["similarity"]), found[row]["categories"]
         axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
         for i, j in np.ndindex(values.shape):
             dark = values[i, j] > 0.6 * values.max()
-            axes.text(j, i, f"{values[i, j]:.3f}", ha="center", va="center", color="w" if dark else "k", fontsize=8)
+            axes.text(j, i, f"{values[i, j]:.2g}", ha="center", va="center", color="w" if dark else "k", fontsize=8)
         axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
         axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.set_title(f"{row}: share of equal codes", fontsize=10)
+        axes.set_title(row, fontsize=10)
+    canvas.suptitle("Share of equal codes")
     canvas.savefig(path, format="png", dpi=130)
 
 
-def _canvas(panels: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a command
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(canvas)
-    return canvas, canvas.subplots(1, panels, squeeze=False)[0]
+    return canvas, canvas.subplots(rows, columns, squeeze=False)
