@@ -39,6 +39,7 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) mgqe/table3
 	$(REPRODUCE) cage/table2 --rows 'Toys *'
 	$(REPRODUCE) cage/table8 --parallel 1
+	$(REPRODUCE) cove/table3
 	$(REPRODUCE) cage/table3
 	$(REPRODUCE) cage/figure4_ctr
 	$(REPRODUCE) cage/appendix_f

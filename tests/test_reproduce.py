@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 import yaml
 from command import begun, ended, run
+from filelock import FileLock
 from small_table import TABLE, reproduce, table
 from stub import wait_for
+
+from lightning_vq.errors import UserError
+from lightning_vq.reproduce.paper import Budget, Row, read_paper
+from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.runs import write_json
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,59 @@ def test_results_of_other_settings_are_refused(whole: tuple[Path, str], tmp_path
     changed = {**TABLE, "rows": [{**TABLE["rows"][0], "fixed": {"model.init_args.weight_decay": 0.1}}]}
     text = reproduce(tmp_path, "--report", expect=2, table=changed)
     assert "settings.json is of other settings of 'Base' (fixed); move its folder away" in text
+
+
+def test_a_file_that_has_changed_is_another_setting(tmp_path: Path) -> None:
+    file, paper = tmp_path / "mine.csv", read_paper("cage/table7")[1]
+    file.write_text("user,item\na,b\n")
+    row = Row("Mine", source=str(file), base=["conf/bprmf.yaml"])
+    runs = RowRuns(paper, row, Budget(), tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    write_json(tmp_path / "mine/settings.json", runs._settings())
+    runs.check_settings()
+    file.write_text("user,item\na,c\n")
+    with pytest.raises(UserError, match=r"is of other settings of 'Mine' \(files\)"):
+        runs.check_settings()
+
+
+def test_a_row_that_another_process_is_at_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "out/small/small/base/runs"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
+        text = reproduce(tmp_path, "--rows", "base*")
+    assert "Base: another process is at it; passed over" in text
+    assert "Base, refitted: another process is at it; passed over" in text  # whose tuning is that row's
+    assert table(tmp_path)[("Base", "N@10")]["verdict"] == "not run"
+
+
+def test_a_tuning_that_another_sweep_is_at_is_not_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper, row = read_paper("cage/table3")[1], read_paper("cage/table3")[1].rows[0]
+    runs = RowRuns(paper, row, paper.budgets["small"], tmp_path / "row")
+
+    def swept(name: str, *_: object) -> None:
+        runs._study(name).mkdir(parents=True)
+        write_json(runs._study(name) / "summary.json", {"trials": {"complete": 4, "running": 1}, "best": []})
+
+    monkeypatch.setattr(runs, "_sweep", swept)
+    with pytest.raises(UserError, match=r"another sweep is at .*/tune; run this again when it has ended"):
+        runs.run(3, 1, print)
+    assert not runs.tuned
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_groups_are_told_of_the_metric_that_they_are_of(runs: bool, whole: tuple[Path, str], tmp_path: Path) -> None:
+    ignore = None if runs else shutil.ignore_patterns("runs")
+    shutil.copytree(whole[0] / "out", tmp_path / "out", ignore=ignore)
+    other = {**TABLE, "columns": {"HR@10": "test/hr@10/full", **TABLE["columns"]}}
+    text = reproduce(tmp_path, "--report", table=other)
+    assert ("Gains by group: HR@10" in text) == runs  # read anew; else nothing is known of them
+    with (tmp_path / "out/small/small/gains.csv").open() as file:
+        told = {row["column"]: float(row["base_mean"]) for row in csv.DictReader(file)}
+    with (whole[0] / "out/small/small/gains.csv").open() as file:
+        before = {row["column"]: float(row["base_mean"]) for row in csv.DictReader(file)}
+    assert ("head users" in told) == runs
+    assert not runs or told["head users"] > before["head users"]  # more hits than of ndcg
+    assert told["N@10"] == before["N@10"]
 
 
 def test_more_seeds_run_only_what_is_missing(whole: tuple[Path, str]) -> None:

@@ -82,7 +82,7 @@ def test_groups_that_no_model_ever_hits_are_left_out() -> None:
     base, row = paper.rows[0], paper.rows[1]
 
     def of(cold: float, tail: float) -> Result:
-        return Result({"test": {}, "size": 1.0, "bytes": 1}, {"cold items": cold, "tail items": tail})
+        return Result({"test": {}, "size": 1.0, "bytes": 1}, {"cold items": cold, "tail items": tail}, {}, {})
 
     for cold, told in ((0.0, ["tail items"]), (0.1, ["cold items", "tail items"])):
         found = gains(paper, row, base, {1: of(0.0, 0.2), 2: of(cold, 0.3)}, {1: of(0.0, 0.1), 2: of(0.0, 0.3)})

@@ -91,7 +91,10 @@ def test_a_command_that_makes_its_own_folder_and_is_stopped_is_run_again(
     (tmp_path / "make.py").write_text(MAKES.replace("3)", "0)"))
     said = done("reproduce", written(tmp_path, step), *out)
     assert "Written: " in said
-    assert "There already" in done("reproduce", written(tmp_path, step), *out)
+    assert done("reproduce", written(tmp_path, step), *out).endswith("told\n")
+    (tmp_path / "make.py").write_text(MAKES + "# another")
+    said = done("reproduce", written(tmp_path, step), *out)
+    assert f"run/told (made before {tmp_path}/make.py changed: move it away to make it anew)\n" in said
 
 
 def test_what_another_command_made_is_kept(

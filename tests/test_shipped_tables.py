@@ -9,14 +9,14 @@ import yaml
 from small_table import LR
 
 from lightning_vq.chain_command import run_stages
-from lightning_vq.reproduce.check import refusals
+from lightning_vq.reproduce.check import _missing, refusals
 from lightning_vq.reproduce.files import every_name
 from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.reproduce.smoke import own_data, smoke_test
 from lightning_vq.reproduce.steps import read_steps
+from lightning_vq.sweep import processes
 from lightning_vq.sweep.command import trial_options
-from lightning_vq.sweep.processes import rehearsed
 from lightning_vq.sweep.settings import read_settings
 from lightning_vq.sweep.space import read_space
 
@@ -25,14 +25,14 @@ SHIPPED = [name for name in every_name() if read_steps(name) is None]
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_table_can_be_trained(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each kind of a table's fits passes what a sweep checks before its first trial, on the planted data.
+    """Each kind of a table's fits passes what a sweep checks before its first trial, and has the table's columns.
 
-    Rows that need their own data are checked on that, if it is at hand.
+    On the planted data; rows that need their own are checked on that, if it is at hand.
     """
     paper = smoke_test(read_paper(name)[1])
     folder = tmp_path_factory.getbasetemp() / name.replace("/", "-")  # tables beside each other share stages of chains
     folder.mkdir()
-    seen = set()
+    seen, fits = set(), []
     for row in paper.rows:
         what = (row.chain, *row.base, *row.fixed, *row.space)  # rows that differ in values alone are of one kind
         if row.source is None or row.refit_of is not None or what in seen:
@@ -46,7 +46,16 @@ def test_a_shipped_table_can_be_trained(name: str, tmp_path_factory: pytest.Temp
             for parameter in read_space(settings.space)
             for option in parameter.options(parameter.drawn.edges()[0])
         ]
-        assert rehearsed([*trial_options(settings), *lowest], []).epochs > 0
+        fits.append([*trial_options(settings), *lowest])
+        assert processes.rehearsed(fits[-1], []).epochs > 0
+    for metrics in processes.tested(fits):
+        assert isinstance(metrics, list), metrics
+        assert _missing(paper, metrics) is None
+
+
+def test_evidence_runs_every_table_of_fits() -> None:
+    made = set(re.findall(r"\$\(REPRODUCE\) (\S+)", Path("Makefile").read_text()))
+    assert made == {name for name in SHIPPED if any(row.source for row in read_paper(name)[1].rows)}
 
 
 def test_the_documented_table_can_be_trained(tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ class Drawing:
         if not any(NUMBERED.fullmatch(name) for name in rows):
             raise UserError("drawing: no row's name ends with a number")
 
+    def kept_of(self) -> dict[str, Any] | None:
+        """Return what `keep` depends on; None where it keeps nothing."""
+        return None if self.kind == "curves" else {"kind": self.kind, "y": self.y, "categories": self.categories}
+
     def keep(self, run: Path) -> dict[str, Any]:
         """Return what results.json keeps of a run for the picture; its folder may be gone later."""
         if self.kind == "epochs":

@@ -1,6 +1,10 @@
-"""Where the parts of papers are: conf/papers/<paper>/<table or figure>.yaml, or a file of one's own."""
+"""Where the parts of papers are: conf/papers/<paper>/<table or figure>.yaml, or a file of one's own; what they name."""
 
+import hashlib
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from lightning_vq.errors import UserError, nearest
 
@@ -36,3 +40,24 @@ def part_name(path: Path) -> str:
     whole = path.resolve()
     within = whole.is_relative_to(FOLDER.resolve())
     return str(whole.relative_to(FOLDER.resolve()).with_suffix("")) if within else whole.stem
+
+
+def digests(values: Iterable[Any], kind: Callable[[str], bool] = os.path.isfile) -> dict[str, str]:
+    """Return a digest of each file among some values, such as settings or words of a command.
+
+    Args:
+        values: of any type.
+        kind: os.path.exists, to have folders too.
+    """
+    return {value: digest(Path(value)) for value in values if isinstance(value, str) and kind(value)}
+
+
+def digest(path: Path) -> str:
+    """Return a digest of a file, or of all files in a folder and their names."""
+    whole = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            whole.update(str(file.relative_to(path)).encode())
+            with file.open("rb") as opened:
+                whole.update(hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()[:16]

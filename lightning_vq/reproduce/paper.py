@@ -136,6 +136,10 @@ class Paper:
         told = (name for name in metrics if re.fullmatch(r"(hr|ndcg|mrr)@\d+/\w+|mse/user", name))
         return next(told, None)
 
+    def told_beside(self) -> dict[str, Any]:
+        """Return what a run's groups and its part of the drawing depend on."""
+        return {"groups": self.grouped(), "drawing": self.drawing.kept_of() if self.drawing is not None else None}
+
     def grouped_column(self) -> str:
         """Return the column of that metric; nothing where no column is told by groups."""
         return next((column for column, name in self.columns.items() if name == f"test/{self.grouped()}"), "")

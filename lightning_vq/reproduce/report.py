@@ -11,6 +11,7 @@ from lightning_vq.groups import DEFINITION
 from lightning_vq.reproduce.figure import draw
 from lightning_vq.reproduce.paper import Budget, Paper
 from lightning_vq.reproduce.results import Family, Figure, Gain
+from lightning_vq.reproduce.smoke import BUDGET as SMOKE
 from lightning_vq.runs import replacing
 from lightning_vq.terminal import console
 
@@ -52,9 +53,10 @@ def figure_cells(figures: Sequence[Figure]) -> Cells:
 def gain_cells(family: Family, margin: float | None) -> Cells:
     rows = []
     for g, holm in zip(family.gains, family.p_holm):
-        interval = f" [{g.low:+.1%}, {g.high:+.1%}]" if g.low < g.high else ""
+        low = max(g.low, -1.0)  # nothing that is told can fall below zero
+        interval = f" [{low:+.1%}, {g.high:+.1%}]" if g.low < g.high else ""
         said = "" if g.paper is None else f"{g.paper:+.1%}"
-        tests = ["" if math.isnan(p) else f"{p:.3f}" for p in (g.p, holm)]
+        tests = ["" if math.isnan(p) else "<0.001" if p < 0.0005 else f"{p:.3f}" for p in (g.p, holm)]
         gain = "" if math.isnan(g.gain) else f"{g.gain:+.1%}{interval}"
         within = [] if margin is None else [g.within(margin)]
         rows.append([g.row, g.over, g.column, number(g.base), said, gain, str(g.n), *tests, g.verdict(holm), *within])
@@ -66,7 +68,8 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     tuned = [row for row in paper.rows if row.space]
     told = f"budget {budget[0]}: "
     if tuned:
-        told += f"at most {budget[1].trials} tuning trials for each of {len(tuned)} rows, "
+        told += f"at most {budget[1].trials} tuning trial{'s' if budget[1].trials > 1 else ''} "
+        told += f"for each of {len(tuned)} rows, "
         told += "base models and quantized ones alike; "
     if len(tuned) < len(paper.rows):
         told += f"{len(paper.rows) - len(tuned)} rows have fixed settings or no data; "
@@ -75,8 +78,9 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     told += f"{' or '.join(map(str, numbers))} seed{'s' if numbers[0] > 1 else ''}"
     if tuned:
         told += ", from 1: tuning has seed 0, whose best trial owes some of its figure to having been chosen"
+    option = "--smoke" if budget[1] is SMOKE else f"--budget {budget[0]}"
     said = [
-        f"python -m lightning_vq reproduce {name} --budget {budget[0]}" + (f" --seeds {seeds}" if seeds else ""),
+        f"python -m lightning_vq reproduce {name} {option}" + (f" --seeds {seeds}" if seeds else ""),
         f"{told}.",
         "obtained: mean ± standard deviation over n seeds.",
     ]

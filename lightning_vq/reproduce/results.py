@@ -24,7 +24,16 @@ class Result(NamedTuple):
 
     metrics: dict[str, Any]  # metrics.json
     groups: dict[str, float]  # "tail items" -> mean of the table's first test metric
-    drawn: dict[str, Any] = {}  # what its drawing needs
+    drawn: dict[str, Any]  # what its drawing needs
+    told_beside: dict[str, Any]  # of which metric groups are, and of which drawing drawn is: see Paper.told_beside
+
+    def of(self, now: dict[str, Any]) -> "Result":
+        """Return it without what is told of another metric, or drawn by another drawing, than now."""
+        before = self.told_beside
+        return self._replace(
+            groups=self.groups if before["groups"] == now["groups"] else {},
+            drawn=self.drawn if before["drawing"] == now["drawing"] else {},
+        )
 
 
 Results = Mapping[int, Result]  # by seed
@@ -208,7 +217,7 @@ def read_result(paper: Paper, run: Path) -> Result:
     metrics, metric = read_json(run / "metrics.json"), paper.grouped()
     there = metric is not None and f"test/{metric}" in metrics["test"]
     drawn = paper.drawing.keep(run) if paper.drawing is not None else {}
-    return Result(metrics, _group_means(run, str(metric)) if there else {}, drawn)
+    return Result(metrics, _group_means(run, str(metric)) if there else {}, drawn, paper.told_beside())
 
 
 def _group_means(run: Path, metric: str) -> dict[str, float]:

@@ -6,17 +6,21 @@ needs of them is kept beside, in best.yaml and results.json: with those two a ro
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from lightning_vq.chain_command import Stage, leaves, run_stages, stages_of
 from lightning_vq.errors import UserError
+from lightning_vq.reproduce.files import digests
 from lightning_vq.reproduce.paper import Budget, Paper, Row
 from lightning_vq.reproduce.results import Result, read_result
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
+from lightning_vq.sources.folders import is_path
 from lightning_vq.sweep.command import main as sweep
 from lightning_vq.sweep.space import option
 
@@ -42,14 +46,20 @@ class RowRuns:
         self.check_settings()
         path, runs = self.folder / "results.json", {}
         kept = {int(seed): Result(**one) for seed, one in read_json(path).items()} if path.is_file() else {}
+        now = self.paper.told_beside()
         for told in sorted(self.folder.glob(f"runs/sweeps/{SEEDS}*/trials/*/metrics.json")):
             summary = read_json(told)
             if summary["state"] == "finished":
                 runs[int(summary["seed"])] = told.parent
-        found = {**{seed: read_result(self.paper, run) for seed, run in runs.items() if seed not in kept}, **kept}
-        if len(found) > len(kept):
-            write_json(path, {str(seed): found[seed]._asdict() for seed in sorted(found)}, indent=1)
-        return {seed: found[seed] for seed in sorted(found)}
+        read = {
+            seed: read_result(self.paper, run)
+            for seed, run in runs.items()
+            if seed not in kept or kept[seed].told_beside != now
+        }
+        found = dict(sorted({**kept, **read}.items()))
+        if read:
+            write_json(path, {str(seed): one._asdict() for seed, one in found.items()}, indent=1)
+        return {seed: one.of(now) for seed, one in found.items()}
 
     def check_settings(self) -> None:
         """Refuse runs of other settings than the table's now.
@@ -79,19 +89,31 @@ class RowRuns:
             "trials": self.budget.trials if self.row.space else 0,
             "refit_of": self.tuning._settings() if self.tuning is not None else None,
         }  # fmt: skip
-        return settings | ({"stages": self.row.stages} if self.row.chain is not None else {})
+        values = [value for config in (self._fixed(), *map(read_yaml, files)) for _, value in leaves(config)]
+        named = digests(values) | digests([self.row.source] if is_path(self.row.source or "") else [], os.path.exists)
+        more = {"stages": self.row.stages if self.row.chain is not None else {}, "files": named}
+        return settings | {key: value for key, value in more.items() if value}
 
     def run(self, seeds: int, parallel: int, told: Callable[[str], None]) -> None:
-        """Run what is missing.
+        """Run what is missing, unless another process is at it: its tuning would be half done for this one.
 
         Args:
             seeds: how many, from 1.
             parallel: fits at a time.
             told: is called with a line before each part.
         """
+        lock = (self.tuning or self).folder / "runs" / ".lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                self._run(seeds, parallel, told)
+        except Timeout:
+            told(f"{self.row.name}: another process is at it; passed over")
+
+    def _run(self, seeds: int, parallel: int, told: Callable[[str], None]) -> None:
         self.check_settings()
         if self.tuning is not None and not self.tuning.tuned:
-            self.tuning.run(0, parallel, told)
+            self.tuning._run(0, parallel, told)
         write_json(self.folder / "settings.json", self._settings(), indent=1)
         if self.row.chain is not None:
             told(f"{self.row.name}: the stages before, in {self._before()}")
@@ -99,6 +121,8 @@ class RowRuns:
         if self.row.space and not self.tuned:
             told(f"{self.row.name}: tuning, {self._ended(TUNE)} of {self.budget.trials} trials done")
             self._sweep(TUNE, self._tuning(), parallel)
+            if read_json(self._study(TUNE) / "summary.json")["trials"].get("running"):
+                raise UserError(f"another sweep is at {self._study(TUNE)}; run this again when it has ended")
             best = Path(read_json(self._study(TUNE) / "summary.json")["best"][0]["folder"])
             write_json(self.folder / "tuned.json", {"epoch": int(read_json(best / "metrics.json")["best"]["epoch"])})
             with replacing(self._tuned) as temporary:

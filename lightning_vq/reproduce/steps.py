@@ -1,15 +1,17 @@
 """Parts of a paper that are no fits to be tuned and compared: another part's rows, or commands that print or draw."""
 
+import os
 import shlex
 import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lightning_vq.child import run_in_child
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
-from lightning_vq.reproduce.files import part_file
+from lightning_vq.reproduce.files import digests, part_file
 from lightning_vq.reproduce.paper import Row
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 
@@ -35,6 +37,12 @@ class Step:
     @property
     def target(self) -> str:
         return self.makes or self.prints or ""
+
+    def files(self) -> dict[str, str]:
+        """Return digests of the files and folders that its command names, such as configs and scripts."""
+        words = shlex.split(self.run)
+        words += [word.partition("=")[2] for word in words if word.startswith("-")]
+        return digests([word for word in words if "/" in word], os.path.exists)
 
 
 @dataclass
@@ -94,7 +102,7 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
         UserError: the data is not at hand, a command failed, or a file is there that another command has made.
     """
     record = folder / "steps.json"
-    begun: dict[str, dict[str, str]] = read_json(record) if record.is_file() else {}  # {target: {run, state}}
+    begun: dict[str, dict[str, Any]] = read_json(record) if record.is_file() else {}  # {target: {run, state, files}}
     for step in part.steps:
         if (folder / step.target).exists() and begun.get(step.target, {}).get("run") != step.run:
             raise UserError(f"{folder / step.target} was made by another command than {step.run!r}: move it away")
@@ -103,14 +111,17 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
     for step in part.steps:
         target = folder / step.target
         if target.exists() and begun[step.target]["state"] == "finished":
-            print(f"There already: {target}")
+            other = [file for file, of in step.files().items() if begun[step.target]["files"].get(file) != of]
+            told = f" (made before {', '.join(other)} changed: move it away to make it anew)" if other else ""
+            print(f"There already: {target}{told}")
             continue
         missing = Row("", source=step.source).at_hand(None) if step.source is not None else None
         if report or missing:
             print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        begun[step.target] = {"run": step.run, "state": "begun"}  # if it is stopped it goes on where its command can
+        # If it is stopped it goes on where its command can.
+        begun[step.target] = {"run": step.run, "state": "begun", "files": step.files()}
         write_json(record, begun)
         _run(step, folder)
         begun[step.target]["state"] = "finished"
