@@ -1,10 +1,13 @@
 """What reaches the terminal: one line for a parser's pages of complaint, and no warning that nobody can act on."""
 
+import difflib
 import importlib
 import inspect
 import logging
+import pkgutil
 import re
 import warnings
+from types import ModuleType
 from typing import NoReturn
 
 from jsonargparse import ArgumentParser
@@ -25,6 +28,10 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     unknown = re.search(
         r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key '|does not accept option ')([\w.]+)", text
     )
+    of_verb = re.match(r"Subcommand '(\w+)'", text)
+    if of_verb:
+        [verbs] = [action for action in parser._actions if action.dest == "subcommand"]
+        parser = verbs.choices[of_verb[1]]  # type: ignore[index]
     if unknown:
         return f"unknown key {unknown[1]!r}{_near_key(unknown[1], parser)}"
     # A value that fits none of the types of an optional key: all but the first of them is "or None".
@@ -32,25 +39,28 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     heart = re.search(r"Errors: - (.*?)(?: - Expected a <class 'NoneType'>| Given value type|$)", text)
     if heart:
         text = f"{head[1]}: {heart[1]}" if head else heart[1]
+        given = re.search(r"Given value: (\S+)$", message.strip())
+        if given and re.search(r"Expected a <class '\w+'>$", text):
+            text += f", not {given[1]}"
     text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("Parser key", "key")
     literal = re.fullmatch(r"(.*)Expected a typing\.Literal\[([^\]]*)\]\. Got value: (\S*)", text)
     if literal:
         near = nearest(literal[3], re.findall("'([^']*)'", literal[2]))
         text = f"{literal[1]}there is no {literal[3]!r}{near}"
-    option = re.search(r"Option '(\w+)' is not accepted", text)
+    option = re.search(r"Option '([^'.]+)[^']*' is not accepted", text)
     if option:
         text = text.replace(option[0], f"unknown key {option[1]!r}{_near_argument(option[1], parser)}")
     if "Dict must include a class_path" in text:
         text = f"{head[1] if head else 'config'}: an entry has no class_path; is its name spelt as in the config file?"
     missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text)
     if missing:
-        names = [n for n, v in vars(importlib.import_module(missing[1])).items() if inspect.isclass(v)]
-        text = f"{head[1] if head else 'config'}: {missing[1]} has no class {missing[2]!r}{nearest(missing[2], names)}"
+        near = _near_class(missing[2], importlib.import_module(missing[1]))
+        text = f"{head[1] if head else 'config'}: {missing[1]} has no class {missing[2]!r}{near}"
     needs = re.search(r"the following arguments are required: ([\w, ]+)", text)
     if head and needs:
         missing_arguments = needs[1].strip()
         text = f"{head[1]}: a class there needs init_args: {missing_arguments} (is its name one of the config's?)"
-    elif "arguments are required" in text:
+    elif "arguments are required" in text and any(action.dest == "run" for action in parser._actions):
         text += " (give --config FILE, or --run DIR)"
     return text if len(text) < 500 else text[:500] + " ..."
 
@@ -70,6 +80,19 @@ def _near_argument(name: str, parser: ArgumentParser) -> str:
     strings = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
     names = sorted(name for name in strings if re.fullmatch(r"\w{2,}", name) and name != "help")
     return nearest(name, names)
+
+
+def _near_class(name: str, module: ModuleType) -> str:
+    """Return what to write in place of a class that a module does not have: one of its own, or of what is in it."""
+    own = [key for key, value in vars(module).items() if inspect.isclass(value)]
+    if own:
+        return nearest(name, own)
+    inner: dict[str, str] = {}  # class -> whole path
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
+        found = vars(importlib.import_module(info.name)).items()
+        inner |= {key: f"{info.name}.{key}" for key, value in found if getattr(value, "__module__", "") == info.name}
+    close = difflib.get_close_matches(name, inner, n=1)
+    return f"; did you mean {inner[close[0]]!r}?" if close else ""
 
 
 def quieten() -> None:

@@ -121,6 +121,10 @@ def test_every_config_is_a_fit(path: Path, tmp_path: Path) -> None:
 
 
 BAD = {
+    "patiense=3": "unknown key 'patiense'; did you mean 'patience'?",
+    "data.init_args.colums={user: a}": "unknown key 'colums'; did you mean 'columns'?",
+    "trainer.max_epochs=ten": "Expected a int, not ten",
+    "model.init_args.backbone=lightning_vq.backbones.BPRMFF": "mean 'lightning_vq.backbones.collaborative.bprmf.BPRMF'",
     "trainer.max_epoch=3": "did you mean 'trainer.max_epochs'",
     "model.init_args.lrr=3": "did you mean 'lr'",
     "model.init_args.backbone.init_args.layer=3": "did you mean 'layers'",
@@ -166,6 +170,13 @@ def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
     assert told.count("error: ") == 1
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_key_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.yaml").write_text(Path("conf/bprmf.yaml").read_text().replace("patience", "patiense"))
+    assert "did you mean 'patience'?" in refused(monkeypatch, capfd, "fit", "--config", str(tmp_path / "my.yaml"))
 
 
 def test_options_that_would_be_ignored(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.sources.files import SUFFIXES, read_interactions
 from lightning_vq.sources.folders import is_folder, is_path, read_folder
 from lightning_vq.sources.interactions import Array, Interactions, core
+from lightning_vq.sources.metadata import read_own_metadata
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions, planted_interactions
 from lightning_vq.types import EvalBatch, Facts
@@ -36,6 +37,9 @@ class CollaborativeData(RecommenderData):
         root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
         columns: for a file or folder, {role: column} with roles user, item, timestamp, rating, split.
         min_rating: for a file or folder, keep rows rated at least this.
+        item_file: CSV, TSV or Parquet with a row for each item, in columns item (its id) and title, genres, category or
+            attributes (several of an item are parted by |, attributes by blanks): what trees are told by, and CFKG's
+            categories, in the place of the source's.
         duplicates: for a file or folder, refuse a (user, item) that stands twice, or keep the first or last in time.
         min_user: drop users with fewer interactions, until nothing changes.
         min_item: drop items with fewer, too.
@@ -66,6 +70,7 @@ class CollaborativeData(RecommenderData):
         root: str | None = None,
         columns: dict[str, str] | None = None,
         min_rating: float | None = None,
+        item_file: str | None = None,
         duplicates: Literal["refuse", "first", "last"] = "refuse",
         min_user: int = 1,
         min_item: int = 1,
@@ -97,6 +102,7 @@ class CollaborativeData(RecommenderData):
             if not protocols:
                 raise UserError(f"data.init_args.{name}_protocols is empty; choose from {', '.join(PROTOCOLS)}")
         self.source, self.root, self.columns, self.min_rating = source, root, columns, min_rating
+        self.described_by = item_file
         self.duplicates, self.min_user, self.min_item = duplicates, min_user, min_item
         self.split, self.ratio, self.refit = split, ratio, refit
         self.batch_size, self.negatives, self.block = batch_size, negatives, block
@@ -134,6 +140,8 @@ class CollaborativeData(RecommenderData):
             return
         raw = self.read()
         self.before = (len(raw.users), len(raw.user_ids), len(raw.item_ids))
+        if self.described_by is not None:
+            raw = raw._replace(item_metadata=read_own_metadata(Path(self.described_by), raw.item_ids))
         raw = core(raw, self.min_user, self.min_item)
         parts = split_interactions(raw, self.split, self.ratio, self.eval_seed)
         if self.split not in ("auto", "given"):

@@ -27,6 +27,7 @@ from lightning_vq.sources.interactions import Array
 from lightning_vq.sources.list_files import read_lists
 from lightning_vq.sources.list_sources import list_source
 from lightning_vq.sources.lists import RawLists, filtered, histories, qualifying
+from lightning_vq.sources.metadata import read_own_metadata
 from lightning_vq.sources.named import located, named_source
 from lightning_vq.sources.planted import PlantedOptions
 from lightning_vq.sources.planted_lists import planted_lists
@@ -43,6 +44,7 @@ class ListData(RecommenderData):
         root: folder of named sources; else $LIGHTNING_VQ_DATA, else ~/.cache/lightning_vq.
         columns: for a file, {role: column} with roles list (or user), position (or timestamp) and item; for a folder
             the roles user, item, timestamp.
+        item_file: see CollaborativeData.
         protocol: "halves": the first half of a list (rounded down) is given, the rest is to be predicted, and lists are
             split into train, dev and test; "next": of each list the last item is test, the one before dev, the others
             train; "each": the last shares of each history are dev and test, as `ratio` has them, of which each item is
@@ -75,6 +77,7 @@ class ListData(RecommenderData):
         source: str = "planted",
         root: str | None = None,
         columns: dict[str, str] | None = None,
+        item_file: str | None = None,
         protocol: Protocol = "halves",
         min_length: int | None = None,
         max_length: int | None = None,
@@ -103,6 +106,7 @@ class ListData(RecommenderData):
         if not all(share > 0 for share in ratio):
             raise UserError(f"data.init_args.ratio is {list(ratio)}; each share must be above 0")
         self.source, self.root, self.columns, self.protocol = source, root, columns, protocol
+        self.described_by = item_file
         self.kept = kept_range(source, protocol, min_length, max_length, min_item)
         self.ratio, self.split_seed = ratio, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -137,6 +141,8 @@ class ListData(RecommenderData):
         # Of a history the last items are kept, and only in batches: it is split before.
         kept = self.kept if self.protocol == "halves" else self.kept._replace(max_length=None)
         whole = self.read()
+        if self.described_by is not None:
+            whole = whole._replace(item_metadata=read_own_metadata(Path(self.described_by), whole.item_ids))
         raw = filtered(whole, kept)
         self.left_out = len(whole.list_ids) - len(raw.list_ids)
         if len(raw.item_ids) < 2:

@@ -54,6 +54,24 @@ def read_metadata(path: Path, item_ids: pa.Array) -> Metadata | None:
     return metadata_of(path, table, item_ids, [kind for kind in KINDS if kind.column in table.column_names][:1])
 
 
+def read_own_metadata(path: Path, item_ids: pa.Array) -> Metadata:
+    """Read a file of items that a user has named, see `read_metadata`.
+
+    Raises:
+        UserError: it is not there, cannot be read, or tells nothing of the items.
+    """
+    known = read_metadata(path, item_ids)
+    if known is None:
+        raise UserError(f"there is no file {path}")
+    if not any(known.titles) and not any(known.categories):
+        columns = ", ".join([TITLE, *(kind.column for kind in KINDS)])
+        raise UserError(
+            f"{path} tells nothing of the {len(item_ids):,} items of the interactions, such as {item_ids[0].as_py()}: "
+            f"it needs a column 'item' of their ids, and one or more of {columns}"
+        )
+    return known
+
+
 def metadata_of(path: Path, table: pa.Table, item_ids: pa.Array, kinds: Sequence[Kind]) -> Metadata:
     """Return what a table says of items.
 

@@ -4,6 +4,7 @@ Shapes: E rows.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,18 @@ def _plain(path: Path, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
+NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+DATE = r"^\d{4}-\d\d-\d\d"
+
+
+def _is_date(text: str | None) -> bool:
+    """Return whether a text is a date or a time of one, without its zone; what is missing is told elsewhere."""
+    try:
+        return text is None or datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
+
+
 def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return text ids as integers if every one of them is written as an integer is: "7", but not "007"."""
     if (
@@ -85,14 +98,16 @@ def with_numbers(where: str, table: pa.Table, role: str) -> pa.Table:
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        number = pc.match_substring_regex(text, r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
-        wrong = np.flatnonzero(~pc.fill_null(number, True).to_numpy())
-        if len(wrong):
-            value, row = text[int(wrong[0])].as_py(), table["row"][int(wrong[0])]
+        number, date = (pc.fill_null(pc.match_substring_regex(text, form), True).to_numpy() for form in (NUMBER, DATE))
+        dates = role == "timestamp" and date.sum() > number.sum()  # one that is none, and the file has text in all rows
+        right = np.array([_is_date(one) for one in text.to_pylist()]) if dates else number
+        if not right.all():
+            i = int(right.argmin())
             form = "a number, or all of them as 2024-01-31 01:06," if role == "timestamp" else "a number,"
-            raise UserError(f"{where}, row {row}: the {role} must be {form} not {value!r}")
+            raise UserError(f"{where}, row {table['row'][i]}: the {role} must be {form} not {text[i].as_py()!r}")
         whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
-        column = text.cast(pa.int64() if whole else pa.float64())  # 2^53 and above are not numbers of float64
+        kind = pa.int64() if whole else pa.float64()  # 2^53 and above are not numbers of float64
+        column = text.cast(pa.timestamp("us")).cast(pa.int64()) if dates else text.cast(kind)
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
         row = table["row"][int(missing[0])]

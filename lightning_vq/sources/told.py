@@ -87,6 +87,11 @@ def interactions_told(raw: Interactions, least_user: int, least_item: int) -> tu
         f"a user    {lengths.min()} to {lengths.max():,} interactions, median {int(np.median(lengths))}",
         f"times     {_period(kept)}",
     ]
+    few = int((lengths < 3).sum())
+    if kept.split is None and few:
+        lines.append(
+            f"          {few:,} users have fewer than 3, which split=leave_one_out refuses: min_user=3 drops them"
+        )
     if kept.split is not None:
         shares = ", ".join(f"{part} {(kept.split == part).sum():,}" for part in ("train", "dev", "test"))
         lines.append(f"split     {shares}")
@@ -114,6 +119,16 @@ def _period(of: Interactions) -> str:
         return f"none: each user's own order, {first} to {last}"
     least, most = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1990, 2100))
     for unit in (1, 10**3, 10**6, 10**9):
-        if least <= first / unit <= last / unit < most:
-            return " to ".join(f"{datetime.fromtimestamp(at / unit, UTC):%Y-%m-%d}" for at in (first, last))
+        if least <= np.median(of.order) / unit < most:  # a date or two may be wrong
+            strange = int(((of.order / unit < least) | (of.order / unit >= most)).sum())
+            note = f"; {strange:,} of them before 1990 or after 2099" if strange else ""
+            return f"{_day(first / unit)} to {_day(last / unit)}{note}"
     return f"{first} to {last}"
+
+
+def _day(seconds: float) -> str:
+    """Return the day of a time; what it is in seconds since 1970 where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"

@@ -124,6 +124,8 @@ class Settings:
             UserError: with the setting that takes their place.
         """
         for key in keys:
+            if key == "baseline":
+                raise UserError(f"{where}: {key} is not given here: no trial trains a base model, the best config may")
             if key in OURS:
                 raise UserError(f"{where}: {key} is not given here: see devices, seeds, objectives")
 

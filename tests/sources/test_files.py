@@ -100,6 +100,8 @@ BAD_ROWS = {
     "word as rating": (["user,item,rating", "1,2,3", "1,3,good"], ", row 3: the rating must be a number, not 'good'"),
     "odd rating": (["user,item,rating", "1,2,3", "1,3,1.2.3"], ", row 3: the rating must be a number, not '1.2.3'"),
     "time of day": (["user,item,timestamp", "1,2,12:30:00"], ", row 2: the timestamp must be a number"),
+    "no date": (["user,item,timestamp", "1,2,2024-01-31", "1,3,soon"], "row 3: the timestamp must be a number, or"),
+    "no day": (["user,item,timestamp", "1,2,2024-01-31 07:00", "1,3,2024-02-31"], "row 3: the timestamp"),
     "duplicate": (["user,item", "7,x", "7,y", "7,x"], ", row 4: user 7 and item 'x' stand in row 2 already"),
     "unknown split": (["user,item,split", "1,2,train", "1,3,tets"], ", row 3: unknown split 'tets'; did you mean"),
     "no split": (["user,item,split", "1,2,train", "1,3,"], ", row 3: unknown split ''; choose from dev, test, train"),
@@ -111,6 +113,13 @@ BAD_ROWS = {
 def test_bad_rows(tmp_path: Path, case: str) -> None:
     rows, expected = BAD_ROWS[case]
     assert expected in refusal(text_file(tmp_path, rows))
+
+
+def test_days_and_times_of_days_go_together(tmp_path: Path) -> None:
+    rows = ["user,item,timestamp", "1,2,2024-01-31 07:00", "1,3,2024-01-31", "1,4,2024-01-31T08:00:00.5"]
+    raw = read_interactions(text_file(tmp_path, rows))
+    assert raw.order is not None
+    assert (raw.order - raw.order[1]).tolist() == [7 * 3600 * 10**6, 0, 8 * 3600 * 10**6 + 500_000]
 
 
 def test_duplicates_say_which_option_mends_them(tmp_path: Path) -> None:

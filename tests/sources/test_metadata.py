@@ -2,11 +2,14 @@
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from lightning_vq.data import CollaborativeData, ListData
 from lightning_vq.errors import UserError
 from lightning_vq.sources.files import read_interactions
 from lightning_vq.sources.interactions import Metadata, core
@@ -101,3 +104,29 @@ def test_real_sources(name: str, item: int, title: str | None, categories: list[
     assert len(known.titles) == len(known.categories) == len(raw.item_ids)
     assert len({one for some in known.categories for one in some}) == kinds
     assert sum(bool(some) for some in known.categories) == named
+
+
+@pytest.mark.parametrize("kind", [CollaborativeData, ListData])
+def test_a_file_of_items_of_ones_own(kind: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [f"u{u},i{(u + at) % 9},{at}" for u in range(12) for at in range(5)]
+    (tmp_path / "mine.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
+    items = tmp_path / "items.csv"
+    items.write_text("\n".join(["item,title,category", "i3,Third,red|green", "i7,,blue", ""]))
+    held = kind(source=str(tmp_path / "mine.csv"), item_file=str(items))
+    held.setup()
+    known = held.vocabularies()["item"]
+    place = known.ids.to_pylist().index
+    assert known.metadata.titles[place("i3")] == "Third"
+    assert known.metadata.categories[place("i3")] == ["red", "green"]
+    assert known.metadata.categories[place("i7")] == ["blue"]
+    assert known.metadata.categories[place("i1")] == []
+    for text, said in (
+        ("item,colour\ni3,red", "tells nothing of the 9 items of the interactions, such as i0: it needs a column"),
+        ("item,category\n3,red", "tells nothing of the 9 items"),
+        ("article,category\ni3,red", "there is no column 'item'"),
+    ):
+        items.write_text(text + "\n")
+        with pytest.raises(UserError, match=said):
+            kind(source=str(tmp_path / "mine.csv"), item_file=str(items)).setup()
+    with pytest.raises(UserError, match=r"there is no file .*/elsewhere\.csv"):
+        kind(source=str(tmp_path / "mine.csv"), item_file=str(tmp_path / "elsewhere.csv")).setup()

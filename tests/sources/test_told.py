@@ -16,6 +16,8 @@ DAYS = 1_700_000_000, 1_700_000_000 + 3 * 86_400  # from 2023-11-14
         (",timestamp", DAYS, "2023-11-14 to 2023-11-17"),
         (",timestamp", [1000 * at for at in DAYS], "2023-11-14 to 2023-11-17"),
         (",timestamp", (3, 17), "3 to 17"),
+        (",timestamp", (*DAYS, -55_787_270_400), "0202-03-05 to 2023-11-17; 1 of them before 1990 or after 2099"),
+        (",timestamp", (*DAYS, 10**15), "2023-11-14 to 1000000000000000; 1 of them before 1990 or after 2099"),
         ("", ("", ""), "none: the order of the rows"),
     ],
 )
@@ -26,7 +28,9 @@ def test_dates_where_times_are_of_a_calendar(
     rows = [f"u{i},i{i}" + (f",{at}" if head else "") for i, at in enumerate(times)]
     path.write_text("\n".join([f"user,item{head}", *rows]) + "\n")
     data_command.main(["info", str(path)])
-    assert f"times     {told}\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"times     {told}\n" in out
+    assert f"{len(times)} users have fewer than 3, which split=leave_one_out refuses: min_user=3 drops them\n" in out
 
 
 def test_options_of_files_are_refused_of_named_sources() -> None:
