@@ -1,6 +1,7 @@
 """The command line of a verb that runs a Trainer: its config sections, and what they make."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -186,6 +187,11 @@ def main(arguments: list[str], started: float) -> None:
     try:
         CLI([verb, *rest], config_name(files[0]) if files else "run", run, started)
     except MisconfigurationException as error:
+        done = re.search(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(\d+)\)", str(error))
+        if done:
+            raise UserError(
+                f"trainer.max_epochs is {done[2]}, and the checkpoint is at epoch {done[1]}: give more"
+            ) from None
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
     except ProcessRaisedException as error:  # of a rank that was forked or spawned
         told = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()

@@ -95,7 +95,7 @@ def conclusions(rows: Sequence[Comparison]) -> list[str]:
             groups = [row for row in ours if row.of != "all" and row.verdict == word]
             if groups:
                 listed = ", ".join(f"{row.group} {row.of}" for row in groups)
-                sentence += f"; {word} on {groups[0].metric} for {listed}"
+                sentence += f"; {run} is {word} on {groups[0].metric} for {listed}"
         said.append(f"{sentence}.")
     return said
 

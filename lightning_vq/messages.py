@@ -25,6 +25,9 @@ class SettingsParser(ArgumentParser):
 def one_line(message: str, parser: ArgumentParser) -> str:
     """Return the heart of a parser's message, with a suggestion where a name is unknown."""
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    alone = re.search(r"[Uu]nrecognized arguments: ([^-\s]\S*)", text)
+    if alone:
+        return f"{alone[1]!r} belongs to no option; did you mean --run {alone[1]}?"
     unknown = re.search(
         r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key '|does not accept option ')([\w.]+)", text
     )

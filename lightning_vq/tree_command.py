@@ -51,6 +51,10 @@ def main(arguments: list[str]) -> None:
             rows = agreement_rows(tree.levels)
             caption = "Shuffled: the same codes dealt out at random; mean and 95 % interval of 100 draws."
             _show(f"{table} codes and real categories", rows, "learned", "shuffled codes", caption)
+    if not any(tree.levels for tree in trees.values()):
+        print(
+            "No categories are known, which codes could agree with: --data.init_args.item_file=FILE of a fit tells some"
+        )
     if other is not None:
         folder = options.against.parent if options.against.suffix == ".ckpt" else options.against
         rows = stability_rows(options.run, trees, folder, other)

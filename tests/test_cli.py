@@ -172,6 +172,20 @@ def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["predict", "runs/mine/1"], "'runs/mine/1' belongs to no option; did you mean --run runs/mine/1?"),
+        (["data", "info", "planted", "--min-users=3"], "there is no option --min-users; did you mean '--min-user'?"),
+        (["compare", "a", "--metrc", "x"], "there is no option --metrc; did you mean '--metric'?"),
+    ],
+)
+def test_a_misspelt_option_of_a_verb(
+    command: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(monkeypatch, capfd, *command)
+
+
 def test_a_misspelt_key_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

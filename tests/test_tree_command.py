@@ -183,3 +183,22 @@ def test_errors_reach_the_terminal_as_one_line(tmp_path: Path) -> None:
     assert told.returncode == 2
     assert told.stderr.startswith("error: ")
     assert len(told.stderr.splitlines()) == 1
+
+
+def test_without_categories_it_is_said_where_some_may_be_told(tmp_path: Path) -> None:
+    rows = [f"u{user},i{(user * at + at * at) % 40},{at}" for user in range(60) for at in range(1, 9)]
+    (tmp_path / "mine.csv").write_text("\n".join(["user,item,timestamp", *dict.fromkeys(rows), ""]))
+    own = [f"--data.init_args.source={tmp_path}/mine.csv", "--data.init_args.duplicates=last"]
+    fit(tmp_path, *own, "--baseline=false", small=SMALL[1:])
+    run = tmp_path / "runs" / "cove_bprmf" / "1"
+    assert "No categories are known, which codes could agree with" in done("tree", "--run", str(run))
+    (tmp_path / "items.csv").write_text("".join(["item,category\n", *(f"i{i},c{i % 3}\n" for i in range(40))]))
+    fit(tmp_path, *own, f"--data.init_args.item_file={tmp_path}/items.csv", "--baseline=false", small=SMALL[1:])
+    told = done("tree", "--run", str(run.with_name("2")))
+    assert "item codes and real categories" in told
+    assert "No categories" not in told
+
+
+def test_a_run_has_no_fewer_epochs_than_are_done(runs: tuple[Path, Path, str]) -> None:
+    told = done("fit", "--run", str(runs[1]), "--trainer.max_epochs=0", expect=2)
+    assert "error: trainer.max_epochs is 0, and the checkpoint is at epoch 1: give more\n" in told
