@@ -114,6 +114,10 @@ def draw_frequencies(path: Path, title: str, counts: Mapping[str, Array]) -> Non
         )
         axes.set_ylabel("interactions")
         axes.grid(alpha=0.3)
+        for axis, most in ((axes.xaxis, len(ordered)), (axes.yaxis, ordered[0] / ordered[-1])):
+            axis.set_major_formatter("{x:,.0f}")
+            # Of a short axis 2 and 5 times the powers of ten have labels too.
+            axis.set_minor_formatter(lambda x, _, few=most < 100: f"{x:,.0f}" if few and f"{x:e}"[0] in "25" else "")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
 

@@ -57,6 +57,8 @@ class Figure(NamedTuple):
     @property
     def spread(self) -> float:
         """The standard deviation over seeds; NaN for one."""
+        if len(set(self.values)) == 1 < len(self.values):
+            return 0.0  # and not what rounding makes of it
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
 
     @property
