@@ -7,6 +7,7 @@ import logging
 import pkgutil
 import re
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -27,7 +28,8 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
     alone = re.search(r"[Uu]nrecognized arguments: ([^-\s]\S*)", text)
     if alone:
-        return f"{alone[1]!r} belongs to no option; did you mean --run {alone[1]}?"
+        belongs = "--config" if alone[1].endswith((".yaml", ".yml")) else "--run" if Path(alone[1]).is_dir() else None
+        return f"{alone[1]!r} belongs to no option" + (f"; did you mean {belongs} {alone[1]}?" if belongs else "")
     unknown = re.search(
         r"(?:[Uu]nrecognized arguments: (?:--)?|Key '|No action for key '|does not accept option ')([\w.]+)", text
     )
@@ -91,6 +93,8 @@ def _near_class(name: str, module: ModuleType) -> str:
     if own:
         return nearest(name, own)
     inner: dict[str, str] = {}  # class -> whole path
+    if module.__name__.partition(".")[0] != __name__.partition(".")[0]:
+        return ""  # to import what is in there may do anything
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
         found = vars(importlib.import_module(info.name)).items()
         inner |= {key: f"{info.name}.{key}" for key, value in found if getattr(value, "__module__", "") == info.name}

@@ -13,6 +13,7 @@ from rich.table import Table
 from lightning_vq.agreement import Agreement, stability
 from lightning_vq.errors import UserError
 from lightning_vq.messages import quieten
+from lightning_vq.modules import CollaborativeFiltering, ListCompletion
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.parser import Parser
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> None:
             rows = agreement_rows(tree.levels)
             caption = "Shuffled: the same codes dealt out at random; mean and 95 % interval of 100 draws."
             _show(f"{table} codes and real categories", rows, "learned", "shuffled codes", caption)
-    if not any(tree.levels for tree in trees.values()):
+    if type(module) in (CollaborativeFiltering, ListCompletion) and "item" in trees and not trees["item"].levels:
         print(
             "No categories are known, which codes could agree with: --data.init_args.item_file=FILE of a fit tells some"
         )

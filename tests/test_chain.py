@@ -190,6 +190,12 @@ def test_towers_are_served_as_they_were_after_training(stage: str, copied: Path,
     scores[facts.pairs[facts.pairs[:, 0] == 7, 1].numpy()] = -np.inf  # what the user had in training
     best = artifact.recommend(ids["user"][7], 5)
     assert [item for item, _ in best] == [ids["item"][row] for row in np.argsort(-scores)[:5]]
+    told = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(told | {"state": "stopped"}))  # it went on: its vectors are of before
+    assert "has not finished: two towers are" in done(
+        "export", "--run", str(run), "--out", str(tmp_path / "again"), expect=2
+    )
+    (run / "metrics.json").write_text(json.dumps(told))
     (run / "representations" / "item.parquet").unlink()
     told = done("export", "--run", str(run), "--out", str(tmp_path / "again"), expect=2)
     assert "has no representations/item.parquet: its fit has not come to its end" in told

@@ -175,7 +175,8 @@ def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["predict", "runs/mine/1"], "'runs/mine/1' belongs to no option; did you mean --run runs/mine/1?"),
+        (["predict", "tests"], "'tests' belongs to no option; did you mean --run tests?"),
+        (["fit", "conf/bprmf.yaml"], "'conf/bprmf.yaml' belongs to no option; did you mean --config conf/bprmf.yaml?"),
         (["data", "info", "planted", "--min-users=3"], "there is no option --min-users; did you mean '--min-user'?"),
         (["compare", "a", "--metrc", "x"], "there is no option --metrc; did you mean '--metric'?"),
     ],

@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,28 @@ def test_a_file_that_has_changed_is_another_setting(tmp_path: Path) -> None:
     file.write_text("user,item\na,c\n")
     with pytest.raises(UserError, match=r"is of other settings of 'Mine' \(files\)"):
         runs.check_settings()
+    file.unlink()  # of which nothing can be said: what has run is told all the same
+    runs.check_settings()
+
+
+def test_stages_that_are_gone_are_other_settings(tmp_path: Path) -> None:
+    paper = read_paper("dqrec/table1")[1]
+    [row] = [row for row in paper.rows if row.name == "DQRec"]
+    folder = tmp_path / "row"
+    folder.mkdir()
+    write_json(folder / "settings.json", RowRuns(paper, row, Budget(), folder)._settings())
+    RowRuns(paper, row, Budget(), folder).check_settings()
+    with pytest.raises(UserError, match=r"other settings of 'DQRec' \(stages\)"):
+        RowRuns(paper, replace(row, stages={}), Budget(), folder).check_settings()
+
+
+def test_results_that_tell_less_are_read(whole: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(whole[0] / "out", tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    for path in (tmp_path / "out").rglob("results.json"):
+        kept = json.loads(path.read_text())
+        path.write_text(json.dumps({seed: {"metrics": one["metrics"], "groups": {}} for seed, one in kept.items()}))
+    assert "Gains by group" not in reproduce(tmp_path, "--report")
+    assert table(tmp_path)[("Base", "N@10")]["mean"] == table(whole[0])[("Base", "N@10")]["mean"]
 
 
 def test_a_row_that_another_process_is_at_is_passed_over(tmp_path: Path) -> None:

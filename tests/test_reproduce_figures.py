@@ -24,6 +24,8 @@ def test_verdicts() -> None:
     assert verdict([1.0, 1.0], tolerance=None) == "not comparable"
     assert verdict([1.0, 1.0], paper=None) == ""
     assert verdict([], status="not run") == "not run"
+    other = Figure("row", "column", 1.0, [1.1], 1, None, "", comparable=False)
+    assert (other.verdict, math.isnan(other.difference)) == ("not comparable", True)
     share = 0.45002498750624687  # of which numpy's mean of three is another number
     assert Figure("row", "column", None, [share] * 3, 3, None, "").spread == 0.0
 

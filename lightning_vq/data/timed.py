@@ -46,7 +46,7 @@ class TimedData(CollaborativeData):
         ratio: shares of train, dev and test.
         recent: others of a sequence (T).
         user_file: CSV, TSV or Parquet of users' features, with a column user; else users.csv.gz of a named source.
-        item_file: the same of items, with a column item.
+        item_file: the same of items, with a column item. Of titles and categories for trees nothing is taken from it.
         user_features: columns of that file; None: all but those that tell nearly every user apart.
         item_features: columns of that file; None: all but those that tell nearly every item apart.
         batch_size: positives of a mini-batch, on each rank (B), each with one negative.

@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> None:
     towers = isinstance(module.backbone, TwoTowers)  # whose vectors are those after training, and its test's earlier
     ids, after = left(options.run) if towers else (ids_of(options.run, module), None)
     summary = read_json(options.run / "metrics.json") if (options.run / "metrics.json").is_file() else {}
+    if towers and summary.get("state") != "finished":
+        raise UserError(f"{options.run} has not finished: two towers are exported by the vectors that its end leaves")
     if summary.get("state") != "finished":
         print(f"{options.run} has not finished: its best epoch so far is exported, untested")
     kept = ["monitor", "seed"] if towers else ["monitor", "seed", "test"]
@@ -81,7 +83,7 @@ def main(arguments: list[str]) -> None:
         print(
             f"{type(module.backbone).__name__} under these quantizers is served by whole vectors: nothing is smaller."
         )
-    print(f"Artifact: {options.out} (its vectors and ids are the model's)")
+    print(f"Artifact: {options.out} (its vectors and ids are the {'run' if towers else 'model'}'s)")
     if isinstance(artifact.scoring, Continued):
         some = shlex.join(str(one) for one in ids["item"][:3].to_pylist())
         print(f"Next: python -m lightning_vq recommend {shlex.quote(str(options.out))} --items {some}")

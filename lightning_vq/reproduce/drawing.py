@@ -5,6 +5,7 @@ Shapes: N items, G categories, L columns of codes.
 
 import csv
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,9 +161,18 @@ def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
         axes.set_axis_on()
         values, names = np.array(found[row]["similarity"]), found[row]["categories"]
         axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
+        places = 1 - math.floor(math.log10(values.max())) if values.max() > 0 else 1  # two digits of the largest
         for i, j in np.ndindex(values.shape):
             dark = values[i, j] > 0.6 * values.max()
-            axes.text(j, i, f"{values[i, j]:.2g}", ha="center", va="center", color="w" if dark else "k", fontsize=8)
+            axes.text(
+                j,
+                i,
+                f"{values[i, j]:.{places}f}",
+                ha="center",
+                va="center",
+                color="w" if dark else "k",
+                fontsize=8,
+            )
         axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_title(row, fontsize=10)

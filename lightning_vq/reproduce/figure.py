@@ -24,7 +24,7 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
             if f.column == column and f.values:
                 at, spread = rows.index(f.row), 0.0 if math.isnan(f.spread) else f.spread
                 axes.errorbar(f.mean, at, xerr=spread, fmt="o", color="C0", markersize=4, linewidth=1.5)
-                if f.paper is not None:
+                if f.paper is not None and f.comparable:
                     axes.plot(f.paper, at, marker="D", color="C1", fillstyle="none", markersize=6)
         axes.set_title(column, fontsize=10)
         axes.set_yticks(range(len(rows)), rows)
@@ -33,7 +33,7 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     panels[0].errorbar([], [], xerr=[], fmt="o", color="C0", label="obtained: mean ± standard deviation over seeds")
-    if any(f.paper is not None and f.values for f in figures):
+    if any(f.paper is not None and f.comparable and f.values for f in figures):
         panels[0].plot([], [], "D", color="C1", fillstyle="none", label="paper")
     canvas.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     with replacing(path) as temporary:

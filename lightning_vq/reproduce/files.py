@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,13 @@ def digest(path: Path) -> str:
     whole = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
-            whole.update(str(file.relative_to(path)).encode())
-            with file.open("rb") as opened:
-                whole.update(hashlib.file_digest(opened, "sha256").digest())
+            stat = file.stat()
+            whole.update(str(file.relative_to(path)).encode() + _of_content(file, stat.st_size, stat.st_mtime_ns))
     return whole.hexdigest()[:16]
+
+
+@cache
+def _of_content(file: Path, _size: int, _changed: int) -> bytes:
+    """Return the digest of a file; one that is not changed is read once."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()

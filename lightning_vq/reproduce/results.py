@@ -24,15 +24,15 @@ class Result(NamedTuple):
 
     metrics: dict[str, Any]  # metrics.json
     groups: dict[str, float]  # "tail items" -> mean of the table's first test metric
-    drawn: dict[str, Any]  # what its drawing needs
-    told_beside: dict[str, Any]  # of which metric groups are, and of which drawing drawn is: see Paper.told_beside
+    drawn: dict[str, Any] = {}  # what its drawing needs
+    told_beside: dict[str, Any] = {}  # of which metric groups are, of which drawing drawn is, if told: see Paper
 
     def of(self, now: dict[str, Any]) -> "Result":
         """Return it without what is told of another metric, or drawn by another drawing, than now."""
         before = self.told_beside
         return self._replace(
-            groups=self.groups if before["groups"] == now["groups"] else {},
-            drawn=self.drawn if before["drawing"] == now["drawing"] else {},
+            groups=self.groups if before.get("groups") == now["groups"] else {},
+            drawn=self.drawn if before.get("drawing") == now["drawing"] else {},
         )
 
 
@@ -49,6 +49,7 @@ class Figure(NamedTuple):
     asked: int  # seeds
     tolerance: float | None  # None: the paper's figure is of something else
     status: str  # "" where there are values; else why not
+    comparable: bool = True  # the paper's figure is of the same data
 
     @property
     def mean(self) -> float:
@@ -64,7 +65,7 @@ class Figure(NamedTuple):
     @property
     def difference(self) -> float:
         """The mean less the paper's figure, as a share of it."""
-        return self.mean / self.paper - 1 if self.paper and self.values else math.nan
+        return self.mean / self.paper - 1 if self.paper and self.values and self.comparable else math.nan
 
     @property
     def verdict(self) -> str:
@@ -141,7 +142,7 @@ def figures(paper: Paper, row: Row, results: Results, asked: int, failed: str | 
     for column, name in paper.columns.items():
         values = [value for one in results.values() if (value := _value(one, name)) is not None]
         why = "" if values else f"its runs have no {name}" if results else status
-        found.append(Figure(row.name, column, row.paper.get(column), values, asked, tolerance, why))
+        found.append(Figure(row.name, column, row.paper.get(column), values, asked, tolerance, why, row.comparable))
     return found
 
 

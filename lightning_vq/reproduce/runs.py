@@ -71,7 +71,9 @@ class RowRuns:
         if not path.is_file():
             return
         before, now = read_json(path), json.loads(json.dumps(self._settings()))
-        changed = [key for key in now if before.get(key) != now[key]]
+        gone = {file: of for file, of in before.get("files", {}).items() if not os.path.exists(file)}
+        now["files"] = gone | now.get("files", {})  # of a file that is gone nothing can be said
+        changed = sorted(key for key in before | now if (before.get(key) or None) != (now.get(key) or None))
         if changed:
             raise UserError(
                 f"{path} is of other settings of {self.row.name!r} ({', '.join(changed)}); move its folder away to run "

@@ -111,7 +111,8 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
     for step in part.steps:
         target = folder / step.target
         if target.exists() and begun[step.target]["state"] == "finished":
-            other = [file for file, of in step.files().items() if begun[step.target]["files"].get(file) != of]
+            made_of = begun[step.target].get("files", {})
+            other = [file for file, now in step.files().items() if made_of.get(file, now) != now]
             told = f" (made before {', '.join(other)} changed: move it away to make it anew)" if other else ""
             print(f"There already: {target}{told}")
             continue

@@ -3,6 +3,7 @@
 Shapes: N items.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from lightning_vq.sources.files import read_table
 from lightning_vq.sources.interactions import Interactions, Metadata
 
 TITLE, YEAR = "title", "year"
+WHOLE = re.compile(r"\d+\.0")  # pandas' 7.0, beside gaps
 
 
 class Kind(NamedTuple):
@@ -60,9 +62,11 @@ def read_own_metadata(path: Path, item_ids: pa.Array) -> Metadata:
     Raises:
         UserError: it is not there, cannot be read, or tells nothing of the items.
     """
-    known = read_metadata(path, item_ids)
-    if known is None:
+    if not path.is_file():
         raise UserError(f"there is no file {path}")
+    table = read_table(path, ["item", TITLE, YEAR, *[kind.column for kind in KINDS]])
+    kinds = [kind._replace(none="") for kind in KINDS if kind.column in table.column_names]  # a 0 of one's own counts
+    known = metadata_of(path, table, item_ids, kinds)
     if not any(known.titles) and not any(known.categories):
         columns = ", ".join([TITLE, *(kind.column for kind in KINDS)])
         raise UserError(
@@ -104,7 +108,8 @@ def metadata_of(path: Path, table: pa.Table, item_ids: pa.Array, kinds: Sequence
     categories: list[list[str]] = [[] for _ in blank]
     for kind in kinds:
         for known, text in zip(categories, columns[kind.column]):
-            written = (part.removesuffix(".0") for part in text.split(kind.separator))  # pandas' 7.0, beside gaps
+            written = (part.strip() for part in text.split(kind.separator))
+            written = (part.removesuffix(".0") if WHOLE.fullmatch(part) else part for part in written)
             parts = [part for part in written if part not in ("", kind.none)]
             known += [kind.number.format(part) if part.isdigit() else part for part in parts]
     return Metadata(titles, categories)

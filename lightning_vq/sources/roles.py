@@ -4,7 +4,6 @@ Shapes: E rows.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +63,25 @@ NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 DATE = r"^\d{4}-\d\d-\d\d"
 
 
-def _is_date(text: str | None) -> bool:
-    """Return whether a text is a date or a time of one, without its zone; what is missing is told elsewhere."""
+TIMES = (pa.timestamp("us"), pa.timestamp("us", tz="UTC"))  # without a zone, and with one in all rows
+
+
+def _casts(value: pa.Scalar, kind: pa.DataType) -> bool:
     try:
-        return text is None or datetime.fromisoformat(text).tzinfo is None
-    except ValueError:
+        return bool(value.cast(kind) is not None)
+    except pa.ArrowInvalid:
         return False
+
+
+def _times(text: pa.ChunkedArray) -> pa.ChunkedArray | int:
+    """Return dates and times as microseconds, or the first row that is none as most are."""
+    for kind in TIMES:
+        try:
+            return text.cast(kind).cast(pa.int64())
+        except pa.ArrowInvalid:
+            continue
+    right = [np.array([_casts(one, kind) for one in text]) for kind in TIMES]
+    return int(max(right, key=np.sum).argmin())
 
 
 def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -99,15 +111,19 @@ def with_numbers(where: str, table: pa.Table, role: str) -> pa.Table:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
         number, date = (pc.fill_null(pc.match_substring_regex(text, form), True).to_numpy() for form in (NUMBER, DATE))
-        dates = role == "timestamp" and date.sum() > number.sum()  # one that is none, and the file has text in all rows
-        right = np.array([_is_date(one) for one in text.to_pylist()]) if dates else number
-        if not right.all():
-            i = int(right.argmin())
+        # Of dates one that is none, or in another form, and the file has text in all rows.
+        times = _times(text) if role == "timestamp" and date.sum() > number.sum() else None
+        wrong = times if isinstance(times, int) else None
+        if times is None and not number.all():
+            wrong = int(number.argmin())
+        if wrong is not None:
             form = "a number, or all of them as 2024-01-31 01:06," if role == "timestamp" else "a number,"
-            raise UserError(f"{where}, row {table['row'][i]}: the {role} must be {form} not {text[i].as_py()!r}")
+            raise UserError(
+                f"{where}, row {table['row'][wrong]}: the {role} must be {form} not {text[wrong].as_py()!r}"
+            )
         whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
         kind = pa.int64() if whole else pa.float64()  # 2^53 and above are not numbers of float64
-        column = text.cast(pa.timestamp("us")).cast(pa.int64()) if dates else text.cast(kind)
+        column = text.cast(kind) if times is None else times
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
         row = table["row"][int(missing[0])]

@@ -101,6 +101,8 @@ BAD_ROWS = {
     "odd rating": (["user,item,rating", "1,2,3", "1,3,1.2.3"], ", row 3: the rating must be a number, not '1.2.3'"),
     "time of day": (["user,item,timestamp", "1,2,12:30:00"], ", row 2: the timestamp must be a number"),
     "no date": (["user,item,timestamp", "1,2,2024-01-31", "1,3,soon"], "row 3: the timestamp must be a number, or"),
+    "no dashes": (["user,item,timestamp", "1,2,2024-01-31", "1,3,2024-02-01", "1,4,20240203"], "row 4: the timestamp"),
+    "no zone": (["user,item,timestamp", "1,2,2024-01-31T07:00Z", "1,3,2024-02-01T07:00Z", "1,4,soon"], ", row 4: the"),
     "no day": (["user,item,timestamp", "1,2,2024-01-31 07:00", "1,3,2024-02-31"], "row 3: the timestamp"),
     "duplicate": (["user,item", "7,x", "7,y", "7,x"], ", row 4: user 7 and item 'x' stand in row 2 already"),
     "unknown split": (["user,item,split", "1,2,train", "1,3,tets"], ", row 3: unknown split 'tets'; did you mean"),

@@ -111,15 +111,16 @@ def test_a_file_of_items_of_ones_own(kind: Callable[..., Any], tmp_path: Path) -
     rows = [f"u{u},i{(u + at) % 9},{at}" for u in range(12) for at in range(5)]
     (tmp_path / "mine.csv").write_text("\n".join(["user,item,timestamp", *rows, ""]))
     items = tmp_path / "items.csv"
-    items.write_text("\n".join(["item,title,category", "i3,Third,red|green", "i7,,blue", ""]))
+    items.write_text("\n".join(["item,title,category", "i3,Third,red | green", "i7,,0", "i1,,Web 2.0", ""]))
     held = kind(source=str(tmp_path / "mine.csv"), item_file=str(items))
     held.setup()
     known = held.vocabularies()["item"]
     place = known.ids.to_pylist().index
     assert known.metadata.titles[place("i3")] == "Third"
     assert known.metadata.categories[place("i3")] == ["red", "green"]
-    assert known.metadata.categories[place("i7")] == ["blue"]
-    assert known.metadata.categories[place("i1")] == []
+    assert known.metadata.categories[place("i7")] == ["category 0"]
+    assert known.metadata.categories[place("i1")] == ["Web 2.0"]
+    assert known.metadata.categories[place("i2")] == []
     for text, said in (
         ("item,colour\ni3,red", "tells nothing of the 9 items of the interactions, such as i0: it needs a column"),
         ("item,category\n3,red", "tells nothing of the 9 items"),
