@@ -125,7 +125,7 @@ def curves(drawing: Drawing, over: Mapping[str, str | None], means: Mapping[tupl
 
 def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
     """Write curves as a PNG."""
-    from matplotlib.ticker import PercentFormatter  # slow to import, needed once a command
+    from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter  # slow to import, needed once a command
 
     epochs = drawing.kind == "epochs"
     names = list(dict.fromkeys(label.partition(", ")[0] if epochs else "" for label in lines))
@@ -138,6 +138,10 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
     for axes in panels:
         axes.set_xlabel("epoch" if epochs else drawing.x or "value")
         axes.set_ylabel(f"gain of {drawing.y}" if drawing.relative else drawing.y)
+        if epochs:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        elif drawing.x == "bytes":
+            axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
         if drawing.relative:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
