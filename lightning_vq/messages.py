@@ -92,9 +92,9 @@ def _near_class(name: str, module: ModuleType) -> str:
     own = [key for key, value in vars(module).items() if inspect.isclass(value)]
     if own:
         return nearest(name, own)
-    inner: dict[str, str] = {}  # class -> whole path
     if module.__name__.partition(".")[0] != __name__.partition(".")[0]:
         return ""  # to import what is in there may do anything
+    inner: dict[str, str] = {}  # class -> whole path
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
         found = vars(importlib.import_module(info.name)).items()
         inner |= {key: f"{info.name}.{key}" for key, value in found if getattr(value, "__module__", "") == info.name}

@@ -15,7 +15,7 @@ from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
 from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
 from lightning_vq.reproduce.runs import RowRuns
-from lightning_vq.reproduce.smoke import ABOUT, left_out, smoke_test
+from lightning_vq.reproduce.smoke import smoke_test
 from lightning_vq.reproduce.steps import read_steps, run_steps
 from lightning_vq.sweep.processes import begin_warm
 
@@ -56,8 +56,7 @@ def main(arguments: list[str]) -> None:
     name, paper = read_paper(options.table)
     if options.smoke:
         paper = smoke_test(paper)
-        for line in (ABOUT, *left_out(read_paper(options.table)[1])):
-            print(line)
+        print(paper.about)
     budget = options.budget or next(iter(paper.budgets))
     if budget not in paper.budgets:
         raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")

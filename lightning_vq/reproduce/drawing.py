@@ -161,27 +161,23 @@ def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     canvas, grid = _canvas(len(models), wide, (1.2 + 3.6 * wide, 3.6 * len(models)))
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, row in ((axes, row) for line, rows in zip(grid, models.values()) for axes, row in zip(line, rows)):
-        axes.set_axis_on()
-        values, names = np.array(found[row]["similarity"]), found[row]["categories"]
-        axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
-        places = 1 - math.floor(math.log10(values.max())) if values.max() > 0 else 1  # two digits of the largest
-        for i, j in np.ndindex(values.shape):
-            dark = values[i, j] > 0.6 * values.max()
-            axes.text(
-                j,
-                i,
-                f"{values[i, j]:.{places}f}",
-                ha="center",
-                va="center",
-                color="w" if dark else "k",
-                fontsize=8,
-            )
-        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.set_title(row, fontsize=10)
+    for line, rows in zip(grid, models.values()):
+        for axes, row in zip(line, rows):
+            _draw_matrix(axes, row, np.array(found[row]["similarity"]), found[row]["categories"])
     canvas.suptitle("Share of equal codes")
     canvas.savefig(path, format="png", dpi=130)
+
+
+def _draw_matrix(axes: Any, title: str, values: Array, names: Sequence[str]) -> None:
+    axes.set_axis_on()
+    axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
+    places = 1 - math.floor(math.log10(values.max())) if values.max() > 0 else 1  # two digits of the largest
+    for i, j in np.ndindex(values.shape):
+        color = "w" if values[i, j] > 0.6 * values.max() else "k"
+        axes.text(j, i, f"{values[i, j]:.{places}f}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_title(title, fontsize=10)
 
 
 def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from lightning_vq.reproduce.paper import Budget, Paper, Row
 
-NAME = "smoke"  # of the budget, in whose folder results go
 BUDGET = Budget(trials=1, fixed={"trainer.max_epochs": 2})
 ABOUT = "Smoke test on planted data: no figure of it means anything."
 LARGE = {"data.init_args.planted": {"items": 1500}}  # more items than any codebook of a shipped table has codes
@@ -20,14 +19,14 @@ def smoke_test(paper: Paper) -> Paper:
     rows = [row if row.over in names else replace(row, over=None) for row in rows]
     # Planted clicks are grouped by users, and by nothing else.
     columns = {column: name.replace("/impression", "/user") for column, name in paper.columns.items()}
-    about = " ".join([ABOUT, *left_out(paper)])
+    about = " ".join([ABOUT, *_left_out(paper)])
     return replace(
         paper, title=f"Smoke test: {paper.title}", about=about, columns=columns, rows=rows,
-        budgets={NAME: BUDGET}, seeds=1, tolerance=None, drawing=None,
+        budgets={"smoke": BUDGET}, seeds=1, tolerance=None, drawing=None,
     )  # fmt: skip
 
 
-def left_out(paper: Paper) -> list[str]:
+def _left_out(paper: Paper) -> list[str]:
     """Return which rows of a table are not on planted data, and why."""
     without = [row.name for row in paper.rows if not _runs(row)]
     own = [row.name for row in paper.rows if _runs(row) and own_data(row)]

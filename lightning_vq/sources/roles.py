@@ -12,6 +12,10 @@ import pyarrow.compute as pc
 
 from lightning_vq.errors import UserError, nearest
 
+NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+DATE = r"^\d{4}-\d\d-\d\d"
+TIMES = (pa.timestamp("us"), pa.timestamp("us", tz="UTC"))  # without a zone, and with one in all rows
+
 
 def columns_by_role(
     path: Path, table: pa.Table, columns: Mapping[str, str], roles: Sequence[str], required: Sequence[str]
@@ -59,13 +63,6 @@ def _plain(path: Path, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-DATE = r"^\d{4}-\d\d-\d\d"
-
-
-TIMES = (pa.timestamp("us"), pa.timestamp("us", tz="UTC"))  # without a zone, and with one in all rows
-
-
 def _casts(value: pa.Scalar, kind: pa.DataType) -> bool:
     try:
         return bool(value.cast(kind) is not None)
@@ -73,13 +70,18 @@ def _casts(value: pa.Scalar, kind: pa.DataType) -> bool:
         return False
 
 
-def _times(text: pa.ChunkedArray) -> pa.ChunkedArray | int:
-    """Return dates and times as microseconds, or the first row that is none as most are."""
+def _times(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return dates and times as microseconds; None if one is none, or of another form than the others."""
     for kind in TIMES:
         try:
             return text.cast(kind).cast(pa.int64())
         except pa.ArrowInvalid:
             continue
+    return None
+
+
+def _first_no_time(text: pa.ChunkedArray) -> int:
+    """Return the first row that is no date or time of the form that most have."""
     right = [np.array([_casts(one, kind) for one in text]) for kind in TIMES]
     return int(max(right, key=np.sum).argmin())
 
@@ -111,19 +113,20 @@ def with_numbers(where: str, table: pa.Table, role: str) -> pa.Table:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
         number, date = (pc.fill_null(pc.match_substring_regex(text, form), True).to_numpy() for form in (NUMBER, DATE))
-        # Of dates one that is none, or in another form, and the file has text in all rows.
-        times = _times(text) if role == "timestamp" and date.sum() > number.sum() else None
-        wrong = times if isinstance(times, int) else None
-        if times is None and not number.all():
+        wrong = None
+        dates = role == "timestamp" and date.sum() > number.sum()  # with one that is none, else they would be read
+        if dates and (column := _times(text)) is None:
+            wrong = _first_no_time(text)
+        elif not dates and not number.all():
             wrong = int(number.argmin())
         if wrong is not None:
             form = "a number, or all of them as 2024-01-31 01:06," if role == "timestamp" else "a number,"
             raise UserError(
                 f"{where}, row {table['row'][wrong]}: the {role} must be {form} not {text[wrong].as_py()!r}"
             )
-        whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
-        kind = pa.int64() if whole else pa.float64()  # 2^53 and above are not numbers of float64
-        column = text.cast(kind) if times is None else times
+        if not dates:
+            whole = pc.all(pc.match_substring_regex(text, r"^-?\d{1,18}$")).as_py()
+            column = text.cast(pa.int64() if whole else pa.float64())  # 2^53 and above are not numbers of float64
     missing = np.flatnonzero(pc.is_null(column, nan_is_null=True).to_numpy())
     if len(missing):
         row = table["row"][int(missing[0])]

@@ -16,7 +16,11 @@ from lightning_vq.direction import lower_is_better
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
 
-OURS = ("baseline", "trainer.devices", "monitor", "config", "run", "ckpt_path")  # set for every trial
+OF_SWEEP = "see devices, seeds, objectives"
+OURS = {
+    "baseline": "no trial trains a base model, the best config may",
+    **dict.fromkeys(["trainer.devices", "monitor", "config", "run", "ckpt_path"], OF_SWEEP),
+}  # set for every trial, and what takes its place
 SEED = "seed_everything"
 
 
@@ -124,10 +128,8 @@ class Settings:
             UserError: with the setting that takes their place.
         """
         for key in keys:
-            if key == "baseline":
-                raise UserError(f"{where}: {key} is not given here: no trial trains a base model, the best config may")
             if key in OURS:
-                raise UserError(f"{where}: {key} is not given here: see devices, seeds, objectives")
+                raise UserError(f"{where}: {key} is not given here: {OURS[key]}")
 
 
 def read_settings(arguments: list[str]) -> tuple[Settings, bool, str]:
