@@ -9,8 +9,6 @@ values alone, U S^0.5). Shapes: E entries of all stretches, N items, K clusters,
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.cluster import KMeans
-from sklearn.utils.extmath import randomized_svd
 
 from lightning_vq.data.list_loader import Stretches
 from lightning_vq.data.list_splits import entries
@@ -50,6 +48,9 @@ def item_clusters(stretches: Stretches, items: int, clusters: int, seed: int) ->
         clusters: K, below N.
         seed: of the factorization and of k-means.
     """
+    from sklearn.cluster import KMeans  # slow to import, for every command
+    from sklearn.utils.extmath import randomized_svd
+
     information = pointwise_information(near(stretches, items))
     dim = min(DIM, items - 1)
     left, values, _ = randomized_svd(information, dim, random_state=seed)
