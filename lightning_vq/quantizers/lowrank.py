@@ -43,13 +43,18 @@ class LowRank(Quantizer):
 
     @torch.no_grad()
     def start(self, table: Table) -> None:
-        """Draw factors whose product has the table's standard deviation, V orthogonal; at R = D it is the table."""
+        """Draw factors whose product has the table's standard deviation; at R = D it is the table.
+
+        The rows of V are orthogonal, its entries of unit size: a choice of ours, the paper tells none. Adam moves every
+        entry of V at each step, whatever its size. Were V small, it would have changed altogether before the u_i of few
+        steps have found their places: with orthonormal rows GMF on ml-1m learns nothing in 12 of MGQE's 20 epochs.
+        """
         if self.rank == self.dim:
             self.left.copy_(table.weight)
             nn.init.eye_(self.right)
         else:
-            nn.init.orthogonal_(self.right)  # of u V each entry is a sum over R of D orthonormal directions
-            self.left.normal_(std=table.weight.std().item() * (self.dim / self.rank) ** 0.5)
+            nn.init.orthogonal_(self.right, gain=self.dim**0.5)
+            self.left.normal_(std=table.weight.std().item() / self.rank**0.5)
         self.active = True
 
     def encode(self, vectors: Tensor, ids: Tensor) -> Tensor:

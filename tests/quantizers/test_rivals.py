@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lightning_vq.errors import UserError
 from lightning_vq.quantizers import LowRank, Scalar
@@ -27,6 +28,25 @@ def test_low_rank_starts_at_the_scale_of_the_table() -> None:
     quantizer.start(Table(torch.randn(4000, 64) * 0.01))
     ids = torch.arange(4000)
     assert quantizer(torch.zeros(4000, 64), ids).vectors.std().item() == pytest.approx(0.01, rel=0.05)
+
+
+def test_low_rank_leaves_its_start_as_soon_as_a_table_would() -> None:
+    """With V a quarter as large, a product of the same scale, the loss of seed 0 is .56 after these steps, not .31."""
+    torch.manual_seed(0)
+    likes = (torch.randn(200, 4) @ torch.randn(4, 200) > 0).float()
+    users, items = LowRank(200, 16, rank=8), LowRank(200, 16, rank=8)
+    for quantizer in (users, items):
+        quantizer.start(Table(torch.randn(200, 16) * 0.01))
+    optimizer = torch.optim.Adam([*users.parameters(), *items.parameters()], lr=3e-3)
+    unread = torch.zeros(256, 16)
+    for _ in range(150):
+        pairs = torch.randint(200, (2, 256))
+        u, i = users(unread, pairs[0]).vectors, items(unread, pairs[1]).vectors
+        loss = binary_cross_entropy_with_logits((u * i).sum(1), likes[pairs[0], pairs[1]])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.4
 
 
 def test_low_rank_gradient_by_hand() -> None:
