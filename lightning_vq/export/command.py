@@ -122,11 +122,12 @@ def check(artifact: Artifact, module: Recommender, ids: dict[str, pa.Array], sco
     """
     look, made = module.lookup(), {} if scored is None else scored.made
     for name in artifact.tables.keys() & {*module.specs, *made}:
-        vectors = made[name] if name in made else look.all(name)
         order, scale, gap = order_of(module, artifact.manifest["tables"][name]["vocab"]), 0.0, 0.0
         for first in range(0, len(order), BLOCK):
             rows = np.arange(first, min(first + BLOCK, len(order)))
-            expected = vectors[torch.from_numpy(order[rows]).to(module.device)].float().cpu().numpy()
+            ids_of_block = torch.from_numpy(order[rows]).to(module.device)
+            vectors = made[name][ids_of_block] if name in made else look(name, ids_of_block)
+            expected = vectors.float().cpu().numpy()
             scale = max(scale, float(np.abs(expected).max()))
             gap = max(gap, float(np.abs(artifact.tables[name].take(rows) - expected).max()))
         if not gap <= CLOSE * max(scale, 1e-30):

@@ -6,6 +6,7 @@ Shapes: N rows in the artifact's order, D dim, L columns of codes.
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_vq.backbones.lists import ListBackbone
@@ -16,6 +17,8 @@ from lightning_vq.quantizers.base import bit_width
 from lightning_vq.quantizers.codebook import Codebook
 from lightning_vq.serving.packing import pack
 from lightning_vq.sources.interactions import Array
+
+BLOCK = 1 << 16  # rows that are coded at a time
 
 
 class Part(NamedTuple):
@@ -59,10 +62,10 @@ def kept(module: Recommender, name: str, order: Array) -> Kept:
     elif isinstance(quantizer, LowRank):
         made = _low_rank(name, quantizer, order)
     elif isinstance(quantizer, Scalar):
-        made = _grid(name, quantizer, _codes(module, name)[order])
+        made = _grid(name, quantizer, _codes(module, name, order))
     else:
         assert isinstance(quantizer, DPQ | MGQE | DQVAE)
-        made = _product(name, quantizer, _codes(module, name)[order])
+        made = _product(name, quantizer, _codes(module, name, order))
     made.told.update(vocab=spec.vocab, dim=spec.dim, rows=len(order))
     if name in module.outside and not isinstance(module.backbone, ListBackbone):  # whose rows outside are tokens
         row = _numbers(module.outside[name])[0]
@@ -125,10 +128,14 @@ def _product(name: str, quantizer: DPQ | MGQE | DQVAE, codes: Array) -> Kept:
     return Kept(told, parts)
 
 
-def _codes(module: Recommender, name: str) -> Array:
-    """Return the codes (N, L) of all rows of a table."""
-    made: Array = module.lookup().all_codes(name).cpu().numpy()
-    return made
+@torch.no_grad()
+def _codes(module: Recommender, name: str, order: Array) -> Array:
+    """Return the codes (N, L) uint16 of a table's rows in an order; by blocks: int64 of all takes four times that."""
+    look, parts = module.lookup(), []
+    for first in range(0, len(order), BLOCK):
+        rows = torch.from_numpy(order[first : first + BLOCK]).to(module.device)
+        parts.append(look.codes(name, rows).cpu().numpy().astype(np.uint16))
+    return np.concatenate(parts)
 
 
 def _numbers(values: Tensor) -> Array:

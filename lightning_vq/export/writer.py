@@ -107,14 +107,16 @@ def _save(folder: Path, key: str, part: Part) -> dict[str, Any]:
 
 def _write_ids(folder: Path, vocab: str, column: pa.Array) -> dict[str, Any]:
     """Write the ids of a vocabulary (N,) and their rows by rising id."""
+    if column.null_count:
+        raise UserError(f"{column.null_count} ids of {vocab} are missing, which an artifact cannot keep")
     if pa.types.is_integer(column.type) and (pc.max(column).as_py() or 0) <= LARGEST:
         keys = column.to_numpy(zero_copy_only=False).astype(np.int64)
     else:  # numbers of other types too: by their text, as `Ids` looks for them
-        texts = [None if one is None else str(one).encode() for one in column.to_pylist()]
-        longest = max(texts, key=lambda one: len(one or b""), default=b"")
-        if any(one is None or one.endswith(b"\0") for one in texts):
-            raise UserError(f"an id of {vocab} is missing or ends with a null byte, which an artifact cannot keep")
-        if longest is not None and len(longest) > LONGEST_ID:
+        texts = [str(one).encode() for one in column.to_pylist()]
+        longest = max(texts, key=len, default=b"")
+        if any(one.endswith(b"\0") for one in texts):
+            raise UserError(f"an id of {vocab} ends with a null byte, which an artifact cannot keep")
+        if len(longest) > LONGEST_ID:
             start = longest[:40].decode(errors="replace")
             raise UserError(
                 f"an id of {vocab} takes {len(longest):,} bytes, and every id is kept as wide as the longest: at most "

@@ -89,7 +89,8 @@ def _nearest_scalar(x: Tensor, c: Tensor) -> Tensor:
     other = ordered.diff(dim=1, prepend=ordered[:, :1]) != 0
     index = index.gather(1, (places * other).cummax(1).values)  # the first of equal codes
     borders = (ordered[:, 1:] + ordered[:, :-1]) / 2
-    return index.gather(1, _below(borders, x[..., 0].contiguous()))
+    parts = x[..., 0].split(_rows(x, len(c)), 1)
+    return torch.cat([index.gather(1, _below(borders, part.contiguous())) for part in parts], 1)
 
 
 def _below(borders: Tensor, x: Tensor) -> Tensor:

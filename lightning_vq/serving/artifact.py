@@ -39,9 +39,9 @@ class Artifact:
         }
         self.tables = {name: read_vectors(files, told, self._weights) for name, told in manifest["tables"].items()}
         for name, told in manifest["tables"].items():
-            rows, count = self.tables[name].rows, len(self.ids[told["vocab"]])
-            if rows != count:
-                raise ValueError(f"{rows} rows of {name!r} and {count} ids")
+            table, count = self.tables[name], len(self.ids[told["vocab"]])
+            if (table.rows, table.dim) != (told["rows"], told["dim"]) or table.rows != count:
+                raise ValueError(f"{table.rows} rows of {name!r} of {table.dim} numbers, and {count} ids")
         scores = manifest["scores"]
         for role, vocab in (("keys", "item"), ("queries", "user")):
             if scores and role in scores and manifest["tables"][scores[role]]["vocab"] != vocab:

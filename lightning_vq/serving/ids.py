@@ -51,6 +51,8 @@ class Ids:
     """
 
     def __init__(self, keys: Array, order: Array) -> None:
+        if (keys.ndim, order.ndim, order.dtype.kind) != (1, 1, "i") or keys.dtype.kind not in "iS":
+            raise ValueError(f"ids of {keys.dtype}, {keys.shape}, in an order of {order.dtype}, {order.shape}")
         if len(keys) != len(order) or (len(order) and not 0 <= order.min() <= order.max() < len(keys)):
             raise ValueError(f"{len(keys)} ids whose order is of others")
         self.keys, self.order = keys, order

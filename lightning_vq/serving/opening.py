@@ -36,7 +36,8 @@ def load(folder: str | Path, check: Check = "crc32") -> Artifact:
 def _refuse_strange_history(artifact: Artifact) -> None:
     """Refuse a history that is not of the artifact's users and items."""
     starts, items = artifact.history["starts"], artifact.history["items"]
-    ends = starts.dtype.kind == "i" and (starts[0], starts[-1]) == (0, len(items))
+    kinds = starts.dtype.kind == items.dtype.kind == "i" and starts.ndim == items.ndim == 1
+    ends = kinds and (starts[0], starts[-1]) == (0, len(items))
     if not ends or len(starts) != len(artifact.ids["user"]) + 1 or (np.diff(starts) < 0).any():
         raise ValueError("the history is not of its users")
     if len(items) and not 0 <= items.min() <= items.max() < len(artifact.ids["item"]):

@@ -78,7 +78,7 @@ def unpack(packed: Array, rows: Array | slice, count: int, width: int, bits: int
         period = 8 // gcd(bits, 8)  # codes that fill whole bytes
         if width % period == 0:
             return _unpack_periods(np.asarray(window), period, bits)
-    places = np.arange(first, last) if isinstance(rows, slice) else rows
+    places = np.arange(first, last) if isinstance(rows, slice) else rows.astype(np.int64)  # their bits are beyond int32
     return _unpack_anywhere(packed, places[:, None] * (width * bits) + np.arange(width) * bits, bits)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lightning_vq.errors import UserError
 from lightning_vq.serving.files import Files
 from lightning_vq.serving.packing import Array
-from lightning_vq.serving.vectors import Vectors
+from lightning_vq.serving.vectors import Vectors, refuse_other_than
 
 
 class Network:
@@ -163,13 +163,17 @@ def read_scoring(
         pairs = [(tables[one["table"]], bool(one["of_users"])) for one in told["given"]]
         return Pairwise(Network(files.path(told["network"])), pairs)
     keys, bias = tables[told["keys"]], files.array(told["bias"]) if told["bias"] else None
-    if bias is not None and bias.shape != (keys.rows,):
-        raise ValueError(f"{told['bias']} is of shape {bias.shape}, of {keys.rows} keys")
+    if bias is not None:
+        refuse_other_than((keys.rows,), biases=bias)
     if told["kind"] == "lists":
         network, given = Network(files.path(told["network"])), tables[told["given"]]
         return Continued(keys, bias, network, given, told["longest"], told["at_once"])
     scale = weights[told["scale"]] if told["scale"] else None
     queries = tables[told["queries"]]
-    if queries.dim != keys.dim or (scale is not None and scale.shape != (queries.dim,)):
-        raise ValueError(f"queries of {queries.dim} numbers, keys of {keys.dim}, or a scale of others")
+    if queries.dim != keys.dim:
+        raise ValueError(f"queries of {queries.dim} numbers, keys of {keys.dim}")
+    if scale is not None:
+        refuse_other_than((queries.dim,), scale=scale)
+    if not np.isfinite(told["shift"]):
+        raise ValueError(f"a shift of {told['shift']}")
     return Products(keys, bias, queries, scale, told["shift"])

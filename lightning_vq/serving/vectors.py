@@ -8,8 +8,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lightning_vq.errors import UserError
 from lightning_vq.serving.files import Files
 from lightning_vq.serving.packing import Array, packed_bytes, unpack
+
+
+def refuse_other_than(shape: tuple[int | None, ...], **arrays: Array) -> None:
+    """Refuse arrays that are not float32, of a shape (None: any length), or not finite.
+
+    Raises:
+        ValueError: with the name of the first such array.
+    """
+    for name, array in arrays.items():
+        fits = len(shape) == array.ndim and all(n is None or n == m for n, m in zip(shape, array.shape))
+        if array.dtype != np.float32 or not fits:
+            raise ValueError(f"{name} of {array.dtype}, {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} with NaN or infinity")
 
 
 class Vectors(ABC):
@@ -53,6 +68,9 @@ class LowRank(Vectors):
     """
 
     def __init__(self, left: Array, right: Array) -> None:
+        refuse_other_than((None, None), right=right)
+        if left.dtype != np.float32 or left.shape[1:] != right.shape[:1]:
+            raise ValueError(f"factors of {left.dtype}, {left.shape} and {right.shape}")
         self.left, self.right = left, right
         self.rows, self.dim = len(left), right.shape[1]
 
@@ -76,6 +94,8 @@ class Grid(Vectors):
     """
 
     def __init__(self, packed: Array, bits: int, rows: int, low: Array, step: Array) -> None:
+        refuse_other_than((None,), low=low)
+        refuse_other_than(low.shape, step=step)
         self.packed, self.bits, self.low, self.step = packed, bits, low, step
         self.rows, self.dim = rows, len(low)
 
@@ -108,6 +128,11 @@ class Codes(Vectors):
         self.tiers, self.rotation, self.mean = tiers, rotation, mean
         self.rows = tiers[-1].first + tiers[-1].rows
         self.dim = tiers[0].book.shape[0] * tiers[0].book.shape[2]
+        if any(tier.book.shape[0] * tier.book.shape[2] != self.dim for tier in tiers):
+            raise ValueError("codebooks of different widths")
+        if rotation is not None and mean is not None:
+            refuse_other_than((self.dim, self.dim), rotation=rotation)
+            refuse_other_than((self.dim,), mean=mean)
         self._starts = np.array([tier.first for tier in tiers])
 
     def take(self, rows: Array | slice) -> Array:
@@ -155,16 +180,29 @@ class Codes(Vectors):
 
     def _decode(self, tier: Tier, rows: Array | slice) -> Array:
         subspaces, codes, width = tier.book.shape
-        found = unpack(tier.packed, rows, tier.rows, subspaces, tier.bits)
+        found = _codes(tier, rows)
         flat = found + np.arange(0, subspaces * codes, codes)
         made: Array = tier.book.reshape(-1, width).take(flat, axis=0).reshape(len(found), self.dim)
         return made
 
 
+def _codes(tier: Tier, rows: Array | slice) -> Array:
+    """Return the codes (M, S) of rows of a tier.
+
+    Raises:
+        UserError: one that its codebook does not have; looked for where it is used, as all of them are too many.
+    """
+    subspaces, codes, _ = tier.book.shape
+    found = unpack(tier.packed, rows, tier.rows, subspaces, tier.bits)
+    if 1 << tier.bits > codes and found.size and found.max() >= codes:
+        raise UserError(f"the artifact is broken: code {found.max()} in a codebook of {codes}")
+    return found
+
+
 def _table_products(queries: Array, tier: Tier, part: slice) -> Array:
     """Return the products (B, M): for each query a table (S, K) of its products with all codes, then S sums a row."""
     subspaces, _, width = tier.book.shape
-    codes = np.ascontiguousarray(unpack(tier.packed, part, tier.rows, subspaces, tier.bits).T)  # (S, M)
+    codes = np.ascontiguousarray(_codes(tier, part).T)  # (S, M)
     made = np.zeros((len(queries), codes.shape[1]), np.float32)
     for query, row in zip(queries.reshape(len(queries), subspaces, width), made):
         for table, of in zip(np.einsum("skw,sw->sk", tier.book, query), codes):
@@ -190,6 +228,7 @@ def read_vectors(files: Files, told: dict[str, Any], weights: dict[str, Array]) 
     first, tiers = 0, []
     for one in told["tiers"]:
         book = weights[one["book"]]
+        refuse_other_than((None, None, None), codebook=book)
         subspaces, codes, _ = book.shape
         if 1 << one["bits"] >= 2 * codes:  # fewer bits have the tail of a shared codebook
             raise ValueError(f"codes of {one['bits']} bits of {codes}")
@@ -202,6 +241,8 @@ def read_vectors(files: Files, told: dict[str, Any], weights: dict[str, Array]) 
 
 def _packed(files: Files, name: str, rows: int, width: int, bits: int) -> Array:
     """Return packed codes (N, S) that are as many as they are said to be."""
+    if type(rows) is not int:
+        raise ValueError(f"{name} of {rows!r} rows")
     found, expected = files.array(name), packed_bytes(rows, width, bits)
     if found.shape != (expected,) or found.dtype != np.uint8:
         raise ValueError(f"{name} has {found.nbytes} bytes, and {rows} x {width} codes of {bits} bits take {expected}")

@@ -136,6 +136,11 @@ def test_what_it_takes_is_what_is_on_disk_and_by_the_formula(name: str, tmp_path
     artifact, module, _ = exported(tmp_path, BPRMF(12), QUANTIZERS[name])
     found = sizes(artifact)
     assert found.whole == sum(path.stat().st_size for path in tmp_path.iterdir())
+    # What is neither a part nor told beside them is headers: numpy's of 128 bytes a file, safetensors' as it says.
+    first = (tmp_path / "weights.safetensors").read_bytes()[:8]
+    own = [part["key"] for some in artifact.manifest["parts"].values() for part in some if part["entities"]]
+    headers = next(part for part in found.beside if part.name == "headers of files")
+    assert headers.bytes == 128 * len(own) + 8 + int.from_bytes(first, "little")
     assert found.full == 4 * (12 * (120 + 80) + 80)
     for vocab in ("user", "item"):
         bits = sum(part.bits or 0 for part in found.parts if part.table == vocab)

@@ -71,6 +71,12 @@ def test_ids_of_any_type_are_found_again(ids: pa.Array, tmp_path: Path) -> None:
     assert found.rows(ids.to_pylist()).tolist() == list(range(len(ids)))
 
 
+@pytest.mark.parametrize("ids", [pa.array([1, None, 3]), pa.array(["a", None])], ids=str)
+def test_a_missing_id_is_refused(ids: pa.Array, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 ids of item are missing"):
+        _write_ids(tmp_path, "item", ids)
+
+
 def test_an_id_that_would_widen_all_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"an id of item takes 5,000 bytes, .* begins with 'xx"):
         _write_ids(tmp_path, "item", pa.array(["a", "x" * 5000]))
