@@ -112,7 +112,16 @@ def main() -> int:
     if arguments[0] in ("-V", "--version"):
         print(__version__)
         return 0
-    return exit_status(lambda: work(arguments, started))
+
+    def work_of_verb() -> None:
+        try:
+            work(arguments, started)
+        except ModuleNotFoundError as error:  # on a machine that serves, with numpy and safetensors alone
+            if (error.name or "lightning_vq").startswith("lightning_vq"):
+                raise
+            raise UserError(f"{arguments[0]} needs all of lightning_vq's packages: there is no {error.name}") from None
+
+    return exit_status(work_of_verb)
 
 
 if __name__ == "__main__":

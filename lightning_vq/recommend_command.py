@@ -1,5 +1,6 @@
 """`python -m lightning_vq recommend ARTIFACT --user ID`: recommendations from an artifact, without torch."""
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> None:
     k = 10 if options.k is None else options.k
     found = artifact.recommend_many(options.user, k, exclude_seen, options.exclude, unknown)
     print("user\tplace\titem\tscore")
+    if options.skip_unknown and (strange := int((artifact.rows("user", options.user, "fallback") < 0).sum())):
+        print(f"{strange} of {len(options.user)} users are unknown and were passed over", file=sys.stderr)
     for user, best in zip(options.user, found):
         for place, (item, score) in enumerate(best, start=1):
             print(f"{user}\t{place}\t{item}\t{score:.6g}")

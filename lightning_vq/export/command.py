@@ -63,8 +63,12 @@ def main(arguments: list[str]) -> None:
         print(f"{options.run} has not finished: its best epoch so far is exported, untested")
     kept = ["monitor", "seed"] if towers else ["monitor", "seed", "test"]
     told = {key: summary[key] for key in kept if key in summary}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-")
+    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{options.out} cannot be written: {error.strerror}") from None
+    with place as folder:
         made = Path(folder) / "artifact"
         made.mkdir()
         write_artifact(made, module, ids, told, after or products(module))

@@ -21,7 +21,7 @@ class Sizes(NamedTuple):
     """All lines; their bytes are those of the folder."""
 
     parts: list[Line]  # what it takes to serve
-    beside: list[Line]  # ids, history, headers of files, manifest
+    beside: list[Line]  # ids, history, graph of a network, headers of files, manifest
     full: int  # bytes of the model as float32
 
     @property
@@ -40,6 +40,7 @@ def sizes(artifact: Artifact) -> Sizes:
     manifest, folder = artifact.manifest, artifact.folder
     told = [(table, part) for table, some in manifest["parts"].items() for part in some]
     parts = [Line(table, part["name"], part["bits"], part["bytes"], part["entities"]) for table, part in told]
+    graph = sum(part["graph"] for table, part in told if table == "network")
     on_disk = {path.name: path.stat().st_size for path in folder.iterdir()}
     ours = {part["key"] for _, part in told}
     ids = sum(on_disk[one[key]] for one in manifest["vocabularies"].values() for key in ("ids", "order"))
@@ -48,7 +49,8 @@ def sizes(artifact: Artifact) -> Sizes:
     beside = [
         Line("", "ids", None, ids),
         Line("", "history", None, history),
-        Line("", "headers of files", None, of_parts - sum(part.bytes for part in parts)),
+        Line("", "graph of the network", None, graph),
+        Line("", "headers of files", None, of_parts - graph - sum(part.bytes for part in parts)),
         Line("", "manifest", None, on_disk[MANIFEST]),
     ]
     own = [one for name, one in manifest["tables"].items() if name != MADE]

@@ -119,7 +119,8 @@ def _product(name: str, quantizer: DPQ | MGQE | DQVAE, codes: Array) -> Kept:
         tiers.append({"rows": rows, "bits": bits, "file": file, "book": f"{name}.book{min(i, len(books) - 1)}"})
         first += rows
     for i, book in enumerate(books):
-        parts[f"{name}.book{i}"] = Part("codebook", 32 * book.weight.numel(), _numbers(book.weight))
+        of = f"codebook, tier {i + 1}" if len(books) > 1 else "codebook"
+        parts[f"{name}.book{i}"] = Part(of, 32 * book.weight.numel(), _numbers(book.weight))
     told: dict[str, Any] = {"kind": "codes", "tiers": tiers}
     if isinstance(quantizer, DQVAE):
         for part, value in (("rotation", quantizer.rotation), ("mean", quantizer.mean)):

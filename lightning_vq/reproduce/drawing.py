@@ -32,7 +32,7 @@ class Drawing:
             column y against the column x, or that number.
             "epochs": y, a column of metrics.csv such as loss/task, by epoch: a curve for each row, a panel for each
             model, which rows name before a comma.
-            "similarity": mean share of equal codes between items of two categories, of one of the row's runs; y is the
+            "similarity": mean share of equal codes between items of two categories, over the row's runs; y is the
             vocabulary.
         y: see kind.
         x: a column; none: the number in the rows' names.
@@ -149,10 +149,25 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
     canvas.savefig(path, format="png", dpi=130)
 
 
-def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a matrix for each row as a PNG: categories by categories, each on a scale of its own.
+def within(similarity: Array) -> float:
+    """Return by how much more the items of a category are alike than those of two, of similarity (G, G).
 
-    Rows of a model, which they name before a comma, are beside each other.
+    >>> round(within(np.array([[0.3, 0.2], [0.2, 0.2]])), 3)
+    0.25
+    """
+    alone = np.eye(len(similarity), dtype=bool)
+    return float(similarity[alone].mean() / similarity[~alone].mean() - 1)
+
+
+def draw_similarity(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write a matrix for each row as a PNG, the mean over its seeds: categories by categories, each on its own scale.
+
+    Rows of a model, which they name before a comma, are beside each other. Over each stands what `within` tells, mean
+    and standard deviation over seeds.
+
+    Args:
+        path: of the PNG.
+        found: what `keep` has kept of each seed, by row.
     """
     models: dict[str, list[str]] = {}
     for row in found:
@@ -163,8 +178,12 @@ def draw_similarity(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
         axes.set_axis_off()
     for line, rows in zip(grid, models.values()):
         for axes, row in zip(line, rows):
-            _draw_matrix(axes, row, np.array(found[row]["similarity"]), found[row]["categories"])
-    canvas.suptitle("Share of equal codes")
+            seeds = [np.array(one["similarity"]) for one in found[row]]
+            more = [100 * within(one) for one in seeds]
+            spread = f" ± {np.std(more, ddof=1):.1f}" if len(more) > 1 else ""
+            title = f"{row}\n{np.mean(more):+.1f}{spread} % within, n = {len(more)}"
+            _draw_matrix(axes, title, np.mean(seeds, 0), found[row][0]["categories"])
+    canvas.suptitle("Share of equal codes; by how much larger it is within a category than between two")
     canvas.savefig(path, format="png", dpi=130)
 
 

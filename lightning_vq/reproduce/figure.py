@@ -41,20 +41,21 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
 
 
 def draw_more(path: Path, paper: Paper, figures: Sequence[Figure], results: Mapping[str, Results]) -> bool:
-    """Write the table's drawing as a PNG, of the first seed where it is of a run; return whether there was anything."""
+    """Write the table's drawing as a PNG, curves of training of the first seed; return whether there was anything."""
     drawing = paper.drawing
     if drawing is None:
         return False
-    kept = {row: next(iter(seeds.values())).drawn for row, seeds in results.items() if seeds}
+    kept = {row: [one.drawn for one in seeds.values()] for row, seeds in results.items() if seeds}
     if drawing.kind == "similarity":
-        found = {row: one for row, one in kept.items() if "similarity" in one}
+        told = {row: [one for one in seeds if "similarity" in one] for row, seeds in kept.items()}
+        found = {row: seeds for row, seeds in told.items() if seeds}
         if found:
             with replacing(path) as temporary:
                 draw_similarity(temporary, found)
         return bool(found)
     over = {row.name: row.over for row in paper.rows}
     if drawing.kind == "epochs":
-        epochs = {row: one[drawing.y] for row, one in kept.items() if drawing.y in one}
+        epochs = {row: seeds[0][drawing.y] for row, seeds in kept.items() if drawing.y in seeds[0]}
         lines = {row: ([float(i) for i in range(1, len(ys) + 1)], ys) for row, ys in epochs.items()}
     else:
         lines = curves(drawing, over, {(f.row, f.column): f.mean for f in figures if f.values})

@@ -3,7 +3,8 @@
 >>> import lightning_vq.serving  # artifact = lightning_vq.serving.load("artifact")
 """
 
+from lightning_vq.errors import UserError
 from lightning_vq.serving.artifact import Artifact
 from lightning_vq.serving.opening import load
 
-__all__ = ["Artifact", "load"]
+__all__ = ["Artifact", "UserError", "load"]

@@ -10,13 +10,13 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from lightning_vq.errors import UserError, nearest
-from lightning_vq.serving.arguments import fallback, single, whole
+from lightning_vq.serving.arguments import fallback, single, there, whole
 from lightning_vq.serving.files import Files
 from lightning_vq.serving.ids import Ids
 from lightning_vq.serving.packing import Array
 from lightning_vq.serving.ranking import BLOCK, best_of, depth_by_depth
 from lightning_vq.serving.scoring import Continued, Scoring, read_scoring
-from lightning_vq.serving.vectors import Vectors, read_vectors
+from lightning_vq.serving.vectors import read_vectors
 
 WEIGHTS = "weights.safetensors"
 MEMORY = 1 << 26  # bytes of scores that are held at a time
@@ -66,8 +66,9 @@ class Artifact:
         Raises:
             UserError: no such table; an unknown id.
         """
-        vectors = self._table(table)
-        vocab = self.manifest["tables"][table]["vocab"]
+        if table not in self.tables:
+            raise UserError(f"{self.folder} has no table {table!r}{nearest(table, self.tables)}")
+        vectors, vocab = self.tables[table], self.manifest["tables"][table]["vocab"]
         rows = self.rows(vocab, ids, fallback(unknown, "fallback"))
         strange = rows < 0
         if not strange.any():
@@ -159,10 +160,11 @@ class Artifact:
                 the second ones, without repeats (FANS; so `predict` continues a list, given items allowed).
             exclude_seen: leave out what is in the list.
             exclude: original ids of more items to be left out.
-            unknown: "error", or "skip": ids that the model does not know are passed over.
+            unknown: "error", or "skip": ids that the model does not know are passed over, and nothing follows a list
+                of no others.
 
         Raises:
-            UserError: an unknown id, no known one, a model that continues no lists.
+            UserError: an unknown id, an empty list, a model that continues no lists.
         """
         scoring, positions = self._of_lists(), whole("positions", positions)
         k = whole("k", k) if k is not None else positions if positions > 1 else 10
@@ -170,6 +172,8 @@ class Artifact:
             raise UserError(f"positions is {positions:,}; the artifact has {scoring.items:,} items")
         passed = fallback(unknown, "skip")
         rows, out = self.rows("item", items, passed), self._excluded(exclude, passed)
+        if len(rows) and not (rows >= 0).any():
+            return []
         rows = rows[rows >= 0]
         out = np.concatenate([rows, out]) if exclude_seen else out
         if scoring.at_once:
@@ -200,17 +204,18 @@ class Artifact:
             exclude_seen: leave out what users had in training.
             left_out: rows of items that are left out for all of them.
         """
-        scoring, seen = self._of_users(), self._seen(users) if exclude_seen and self.history else None
+        scoring, users = self._of_users(), there(users, len(self.ids["user"]))
+        seen = self._seen(users) if exclude_seen and self.history else None
         return best_of(scoring, scoring.users(users), len(users), k, seen, left_out)
 
     def all_scores(self, users: Array) -> Array:
         """Return the scores (B, N) of all items, in the order of the artifact's rows, for users' rows (B,)."""
-        scoring = self._of_users()
+        scoring, users = self._of_users(), there(users, len(self.ids["user"]))
         return scoring.scores(scoring.users(users), slice(0, scoring.items))
 
     def _excluded(self, items: Sequence[object] | Array, unknown: Literal["error", "fallback"]) -> Array:
         """Return the rows of items that are left out."""
-        rows = self.rows("item", items, unknown) if len(items) else np.empty(0, np.int64)
+        rows = self.rows("item", items, unknown)
         return rows[rows >= 0]
 
     # -- from the files ----------------------------------------------------------------------------------------------
@@ -232,13 +237,8 @@ class Artifact:
 
     def _told(self, rows: Array, values: Array) -> list[list[tuple[Any, float]]]:
         """Return (original id, score) of rows (B, k) that are there."""
-        there = np.isfinite(values)
-        return [list(zip(self.ids["item"].ids(r[t]), v[t].tolist())) for r, v, t in zip(rows, values, there)]
-
-    def _table(self, name: str) -> Vectors:
-        if name not in self.tables:
-            raise UserError(f"{self.folder} has no table {name!r}{nearest(name, self.tables)}")
-        return self.tables[name]
+        left = np.isfinite(values)
+        return [list(zip(self.ids["item"].ids(r[t]), v[t].tolist())) for r, v, t in zip(rows, values, left)]
 
     def _seen(self, users: Array) -> tuple[Array, Array]:
         """Return what users' rows (B,) had in training: place among them, and row of the item."""

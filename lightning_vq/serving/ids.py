@@ -16,14 +16,16 @@ LARGEST = 2**63 - 1
 def as_keys(ids: Sequence[object] | Array, numbers: bool) -> tuple[Array, Array]:
     """Return ids (M,) as they are stored, int64 or their text in UTF-8, and which of them (M,) can be stored so.
 
-    Of a vocabulary of whole numbers those are numbers of 64 bits and their texts; "007" and 7.0 are none. Of texts all
-    but those that end with a null byte.
+    Of a vocabulary of whole numbers those are numbers of 64 bits, also as floats (a column with a gap), and their
+    texts; "007" and "7.0" are none. Of texts all but those that end with a null byte.
 
     Raises:
-        UserError: one text in the place of several ids.
+        UserError: one id, or a table of them, in the place of several.
     """
-    if isinstance(ids, str | bytes):
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
         raise UserError(f"{ids!r} is one id where several are asked for: [{ids!r}]")
+    if isinstance(ids, np.ndarray) and ids.ndim != 1:
+        raise UserError(f"ids of shape {ids.shape} where a list of them is asked for")
     if numbers and isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
         return ids.astype(np.int64), np.ones(len(ids), bool)
     if numbers:
@@ -37,6 +39,8 @@ def _number(one: object) -> int | None:
     """Return the whole number of 64 bits that an id is, or None."""
     if isinstance(one, str | np.str_):
         value = int(one) if len(one) < 20 and WHOLE.fullmatch(one) else None
+    elif isinstance(one, float | np.floating):
+        value = int(one) if one.is_integer() else None
     else:
         value = int(one) if isinstance(one, int | np.integer) and not isinstance(one, bool) else None
     return value if value is not None and -LARGEST - 1 <= value <= LARGEST else None

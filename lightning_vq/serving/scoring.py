@@ -35,8 +35,7 @@ class Network:
                 import onnxruntime  # slow to load, and only these models need it
             except ImportError:
                 raise UserError(
-                    f"{self.path.parent} scores by a network: pip install 'lightning_vq[serve]' (its vectors need "
-                    "nothing: embed)"
+                    f"{self.path.parent} scores by a network: pip install onnxruntime (its vectors need nothing: embed)"
                 ) from None
             self._session = onnxruntime.InferenceSession(self._content, providers=["CPUExecutionProvider"])
         names = (one.name for one in self._session.get_inputs())

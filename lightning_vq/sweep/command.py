@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -130,11 +131,12 @@ def report(settings: Settings, study: Study, baseline: bool, seconds: float, bri
         return
     for trial, folder in zip(best, folders):
         values = ", ".join(f"{name} {value:.6g}" for name, value in zip(settings.objectives, trial.values))
-        print(f"Best: trial {trial.number}: {values}")
+        print(f"{'Best' if len(settings.objectives) == 1 else 'On the front'}: trial {trial.number}: {values}")
         print(f"      {', '.join(told_options(trial.user_attrs['options']))}")
         print(f"      {folder}")
     print(f"Figures: {settings.folder / 'figures'}")
-    print(f"In a browser: optuna-dashboard {settings.storage or settings.folder / 'study.journal'}")
+    missing = "" if find_spec("optuna_dashboard") else "pip install optuna-dashboard; "
+    print(f"In a browser: {missing}optuna-dashboard {settings.storage or settings.folder / 'study.journal'}")
     if configs:
         beside = " (trains its plain base model, too, and compares them)" if baseline else ""
         print(f"Next: python -m lightning_vq fit --config {configs[0]}{beside}")

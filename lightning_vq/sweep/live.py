@@ -78,11 +78,11 @@ class LiveTable:
             if trial.number not in self._seen:
                 self._seen.add(trial.number)
                 pairs = ", ".join(f"{name} {shown(value)}" for name, value in trial.params.items())
-                value = self._value(trial) or str(trial.user_attrs.get("reason", ""))
+                value = " ".join(self._values(trial)) or str(trial.user_attrs.get("reason", ""))
                 self.tell(f"trial {trial.number} {trial.state.name.lower()} {value} ({pairs})")
 
-    def _value(self, trial: FrozenTrial) -> str:
-        return " ".join(f"{value:.4f}" if value < 1e4 else f"{value:,.0f}" for value in trial.values or ())
+    def _values(self, trial: FrozenTrial) -> list[str]:
+        return [f"{value:.4f}" if value < 1e4 else f"{value:,.0f}" for value in trial.values or ()]
 
     def _table(self, trials: list[FrozenTrial], running: list[Running]) -> Table:
         names = list(dict.fromkeys(name for trial in trials for name in trial.params))
@@ -90,13 +90,14 @@ class LiveTable:
         table.add_column("trial", justify="right")
         for heading in short(names):
             table.add_column(heading, justify="right")
-        for heading in ("state", "epoch", " ".join(self.objectives), "best so far", "time"):
+        alone = len(self.objectives) == 1  # of several there is no best, but a front
+        for heading in ("state", "epoch", *self.objectives, *["best so far"] * alone, "time"):
             table.add_column(heading, justify="right")
         here = {one.trial.number: one for one in running}
         best: dict[int, str] = {}
         so_far: float | None = None
         for trial in sorted(trials, key=lambda t: (t.datetime_complete is None, t.datetime_complete, t.number)):
-            if trial.state == TrialState.COMPLETE and len(self.objectives) == 1:
+            if trial.state == TrialState.COMPLETE and alone:
                 higher = self.settings.objectives[self.objectives[0]] == "maximize"
                 value = trial.values[0]
                 so_far = value if so_far is None else (max if higher else min)(so_far, value)
@@ -107,11 +108,12 @@ class LiveTable:
             if trial.state == TrialState.RUNNING and one is None:
                 state = "running elsewhere"
             epoch = f"{one.epoch + 1}/{self.epochs}" if one else str(len(trial.intermediate_values) or "")
-            value = f"{one.best:.4f}" if one and one.best == one.best else self._value(trial)
+            values = [f"{one.best:.4f}"] if one and one.best == one.best else self._values(trial)
+            values += [""] * (len(self.objectives) - len(values)) + [best[trial.number]] * alone
             spent = trial.duration.total_seconds() if trial.duration else time.time() - one.started if one else None
             table.add_row(
                 str(trial.number), *(shown(trial.params[n]) if n in trial.params else "" for n in names),
-                state, epoch, value, best[trial.number], "" if spent is None else duration(spent),
+                state, epoch, *values, "" if spent is None else duration(spent),
             )  # fmt: skip
         return table
 

@@ -130,7 +130,10 @@ def _draw(settings: Settings, study: Study) -> None:
     for name, page, picture, of, arguments in plots:
         path = settings.folder / "figures" / name
         with replacing(path.with_suffix(".html")) as temporary:
-            page(of, **arguments).write_html(temporary, include_plotlyjs=True)
+            drawn = page(of, **arguments)
+            if page is pages.plot_pareto_front and names[-1] == "bytes" and len(names) == 2:
+                drawn.update_yaxes(type="log")
+            drawn.write_html(temporary, include_plotlyjs=True)
         # Some of Optuna's plots set a style for whatever is drawn next; rc_context takes it back.
         with replacing(path.with_suffix(".png")) as temporary, warnings.catch_warnings(), rc_context():
             warnings.simplefilter("ignore")
@@ -140,11 +143,30 @@ def _draw(settings: Settings, study: Study) -> None:
                 for one in [one for one in figure.axes if one.get_label() == "<colorbar>"]:
                     one.remove()  # it lies over the names of choices, and the first axis tells the same
             if picture is pictures.plot_pareto_front and len(names) == 2:
-                for trial in counted(study):
-                    if trial.state == TrialState.COMPLETE:
-                        axes.annotate(str(trial.number), trial.values, (4, 4), textcoords="offset points")
+                _tell_points(axes, legible, [t.number for t in counted(study) if t.state == TrialState.COMPLETE], names)
             figure.set_size_inches(9, 5)
             figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
+
+
+def _tell_points(axes: Any, study: optuna.Study, numbers: list[int], objectives: list[str]) -> None:
+    """Write at each point which trial it is, by the parameter's value where the study has one alone; join the front.
+
+    Args:
+        axes: of the two objectives.
+        study: with short names.
+        numbers: of its complete trials.
+        objectives: their names. Bytes are told on a scale of factors.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    alone = len({name for trial in complete for name in trial.params}) == 1
+    for number, trial in zip(numbers, complete):
+        text = str(next(iter(trial.params.values()))) if alone else str(number)
+        axes.annotate(text, trial.values, (5, 4), textcoords="offset points", fontsize=7)
+    front = sorted(trial.values for trial in study.best_trials)
+    axes.plot(*zip(*front), color="tab:red", linewidth=0.8, zorder=0)
+    if objectives[1] == "bytes":
+        axes.set_yscale("log")
+    axes.set_title("")
 
 
 def _legible(study: Study) -> optuna.Study:

@@ -235,6 +235,14 @@ def test_blocks_and_parts_do_not_tell(tmp_path: Path, monkeypatch: pytest.Monkey
         artifact.recommend(users[3], exclude=["new"])
 
 
+@pytest.mark.parametrize("row", [-1, 120, 1.0])
+def test_a_row_that_is_not_there_is_refused(row: float, tmp_path: Path) -> None:
+    artifact, _, _ = exported(tmp_path, BPRMF(12), QUANTIZERS["DPQ"])
+    for asked in (artifact.all_scores, lambda rows: artifact.top(rows, 3), lambda rows: artifact.top(rows, 3, False)):
+        with pytest.raises(UserError, match="rows of users must be whole numbers from 0 to 119"):
+            asked(np.array([0, row]))
+
+
 def test_an_id_that_no_file_can_hold_is_unknown(tmp_path: Path) -> None:
     artifact, _, _ = exported(tmp_path, BPRMF(12), None)
     assert not artifact.embed("item", ["\udcff"], unknown="fallback").any()
@@ -253,6 +261,8 @@ def test_a_number_that_counts_nothing_is_refused(k: Any, tmp_path: Path) -> None
         artifact.embed("item", ["nowhere"], unknown="zero")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is one id where several are asked for"):
         artifact.score(user, "i3")
+    with pytest.raises(UserError, match="286 is one id where several are asked for"):
+        artifact.recommend(user, exclude=286)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="are several ids where one is asked for; for several there is recommend_many"):
         artifact.recommend([user, user])
     with pytest.raises(UserError, match="check is 'md5'; it must be one of crc32, sha256"):

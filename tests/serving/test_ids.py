@@ -43,7 +43,8 @@ def test_numbers_may_come_as_text_and_nothing_else() -> None:
     assert ids.rows(np.array([3, 4])).tolist() == [2, -1]
     assert ids.rows([np.int32(3), np.str_("5")]).tolist() == [2, 0]
     assert ids.rows([]).tolist() == []
-    strange = ["seventy", 7.5, 5.0, None, "05", "+5", " 5", "\uff15", True, 10**30, str(10**30), "-0", "5\0"]
+    assert ids.rows(np.array([3.0, np.nan, 70.0, 5.5, np.inf])).tolist() == [2, -1, 1, -1, -1]  # a column with a gap
+    strange = ["seventy", 7.5, "5.0", None, "05", "+5", " 5", "\uff15", True, 10**30, str(10**30), "-0", "5\0"]
     assert ids.rows([*strange, "5"]).tolist() == [-1] * len(strange) + [0]
 
 
@@ -52,6 +53,10 @@ def test_a_text_is_no_other() -> None:
     assert ids.rows(["u0\0", "u0", 7, 7.0, "07"]).tolist() == [-1, 0, 1, -1, -1]
     with pytest.raises(UserError, match=r"'u0' is one id where several are asked for: \['u0'\]"):
         ids.rows("u0")
+    with pytest.raises(UserError, match="7 is one id where several are asked for"):
+        ids.rows(7)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"ids of shape \(2, 1\) where a list of them is asked for"):
+        ids.rows(np.array([["u0"], ["u1"]]))
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,10 @@ def test_what_it_takes_is_on_disk(backbone: str, tmp_path: Path) -> None:
     found = sizes(artifact)
     assert found.whole == sum(path.stat().st_size for path in tmp_path.iterdir())
     network = next(part for part in found.parts if part.table == "network")
-    assert network.bytes == (tmp_path / "network.onnx").stat().st_size
-    assert 0 < found.beside[2].bytes < 4096  # headers of files: nothing else hides there
+    more = {line.name: line.bytes for line in found.beside}
+    assert network.bytes + more["graph of the network"] == (tmp_path / "network.onnx").stat().st_size
+    assert 0 < more["graph of the network"] < 128 * 1024
+    assert 0 < more["headers of files"] < 4096  # nothing else hides there
     dense = sum(weights.numel() for weights in module.backbone.parameters())
     tokens = sum(weights.numel() for weights in module.outside.values())
     assert network.bits == 32 * (dense + tokens)
@@ -171,8 +173,9 @@ def test_a_list_that_cannot_be_continued(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 of 4 item ids are unknown: nowhere"):
         artifact.complete([*some, "nowhere"])
     assert artifact.complete([*some, "nowhere"], unknown="skip") == artifact.complete(some)
+    assert artifact.complete(["nowhere"], unknown="skip") == []
     with pytest.raises(UserError, match="the list has no known item"):
-        artifact.complete(["nowhere"], unknown="skip")
+        artifact.complete([], unknown="skip")
     with pytest.raises(UserError, match="k is 0"):
         artifact.complete(some, 0)
     with pytest.raises(UserError, match="positions is 0"):
@@ -217,7 +220,7 @@ def test_without_the_packages_it_says_which(tmp_path: Path, monkeypatch: pytest.
     artifact, _, held = exported(tmp_path, SASRec(16), None)
     some = held.vocabularies()["item"].ids.to_pylist()[:2]
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"scores by a network: pip install 'lightning_vq\[serve\]'"):
+    with pytest.raises(UserError, match=r"scores by a network: pip install onnxruntime"):
         artifact.complete(some)
     assert artifact.embed("item", some).shape == (2, 16)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

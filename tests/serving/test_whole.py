@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_it_is_served_by_numpy_alone(artifact: Path) -> None:
     assert len(said.splitlines()) == 4
 
 
+def test_where_packages_are_missing_a_verb_says_which() -> None:
+    code = (
+        COMMAND.partition("sys.argv")[0]
+        + "sys.argv = sys.argv[1:]\nrunpy.run_module('lightning_vq', run_name='__main__')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, "lightning_vq", "fit", "--config", "x.yaml"], capture_output=True, text=True
+    )
+    assert (told.returncode, told.stdout) == (2, "")
+    assert re.fullmatch(r"error: fit needs all of lightning_vq's packages: there is no \w+\n", told.stderr)
+
+
 def test_sums_are_what_they_are_called(artifact: Path, tmp_path: Path) -> None:
     content = (artifact / "user.npy").read_bytes()
     told = json.loads((artifact / "manifest.json").read_text())["files"]["user.npy"]
@@ -71,7 +84,7 @@ def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> No
     assert [line.split("\t")[:2] for line in lines[1:]] == [[u, p] for u in ("u0", "u1") for p in "123"]
     some = done("recommend", "served/it", "--user", "u0", "nobody", "-k", "3", "--exclude", "new", "--skip-unknown",
                 folder=tmp_path)  # fmt: skip
-    assert some.splitlines() == lines[:4]
+    assert some.splitlines() == [lines[0], "1 of 2 users are unknown and were passed over", *lines[1:4]]
     assert "unknown: nobody" in done("recommend", "served/it", "--user", "u0", "nobody", expect=2, folder=tmp_path)
     assert "is there already" in done("export", "--run", run, "--out", "served/it", expect=2, folder=tmp_path)
     assert "manifest.json is a file; an artifact is the folder" in done(
