@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,6 +23,7 @@ from lightning_vq.sources.readers import lists_only, no_interactions
 from lightning_vq.sources.relevance import has_scores, read_relevance
 from lightning_vq.sources.told import counts, interactions_told, lists_told, pairs_told, samples_told, told
 
+OF_INTERACTIONS = ("refuse", "first", "last")
 OF_LOGS = ("columns", "duplicates", "min_user", "min_item", "figure")  # options of `info` for a file of interactions
 OPTIONS = (*OF_LOGS, "min_length", "max_length")
 
@@ -48,7 +50,10 @@ def main(arguments: list[str]) -> None:
             one.add_argument(
                 "--columns", type=_columns, metavar="MAP", help='of a file or folder: "{user: listener, item: track}"'
             )
-            one.add_argument("--duplicates", choices=("refuse", "first", "last"), help="of a file or folder (refuse)")
+            one.add_argument(
+                "--duplicates", choices=("refuse", "first", "last", "mean"),
+                help="of a file or folder (refuse); of scores refuse or mean, else refuse, first or last",
+            )  # fmt: skip
             for option, what in (
                 ("--min-user", "drop users with fewer interactions"),
                 ("--min-item", "drop items with fewer interactions"),
@@ -104,6 +109,14 @@ def _columns(text: str) -> dict[str, str]:
     return columns
 
 
+def _duplicates(options: argparse.Namespace, known: tuple[str, ...]) -> Any:
+    """Return what is to be done with rows that stand twice, or refuse what these data cannot."""
+    asked = options.duplicates or "refuse"
+    if asked not in known:
+        raise UserError(f"--duplicates={asked}: {options.name} takes {' or '.join(known)}")
+    return asked
+
+
 def _list(root: str | None) -> None:
     print(f"{'planted':17} {'embedded':17} interactions, clicks, lists and relevance scores from a known category tree")
     for source in SOURCES:
@@ -129,14 +142,15 @@ def _info(options: argparse.Namespace) -> None:
             _lists_info(options, lines, read_lists(Path(name), options.columns), Range(1, 1, None))
             return
         if has_scores(Path(name), options.columns):
-            _only(options, "columns")
-            print("\n".join(lines + pairs_told(read_relevance(Path(name), options.columns))))
+            _only(options, "columns", "duplicates")
+            kept_of = _duplicates(options, ("refuse", "mean"))
+            print("\n".join(lines + pairs_told(read_relevance(Path(name), options.columns, kept_of))))
             return
         _only(options, *OF_LOGS)
-        raw = read_interactions(Path(name), options.columns, duplicates=options.duplicates or "refuse")
+        raw = read_interactions(Path(name), options.columns, duplicates=_duplicates(options, OF_INTERACTIONS))
     elif is_folder(name):
         _only(options, *OF_LOGS)
-        raw = read_folder(Path(name), options.columns, duplicates=options.duplicates or "refuse")
+        raw = read_folder(Path(name), options.columns, duplicates=_duplicates(options, OF_INTERACTIONS))
         lines = [f"folder    {name} ({format_of(Path(name)).name})"]
     else:
         source = named_source(name)

@@ -20,10 +20,14 @@ def nearest(word: str, options: Iterable[str]) -> str:
     "; did you mean 'ml-100k'?"
     >>> nearest("zzz", ["a", "b"])
     '; choose from a, b'
+    >>> nearest("zzz", ["GMF, MGQE", "GMF, DPQ"])
+    "; choose from 'GMF, DPQ', 'GMF, MGQE'"
     """
     names = sorted(set(options))
     close = get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(names)}"
+    quoted = any("," in name for name in names)
+    told = ", ".join(repr(name) if quoted else name for name in names)
+    return f"; did you mean '{close[0]}'?" if close else f"; choose from {told}"
 
 
 def exit_status(work: Callable[[], None]) -> int:

@@ -113,6 +113,8 @@ def show(folder: Path, base: Path | None, title: str) -> None:
         of = f"{users:,} test users"
         if any(name.endswith("/list") for name in ours["test"]):
             of = "the test lists that have so many items to come (n@k)"
+        if "test/rmse" in ours["test"]:
+            of = f"{users:,} items that are asked about in test pairs"
         mean = f"Difference: mean over {of}, 95 % interval. " if users else ""
         table.caption = f"{mean}One seed each."
     console(110).print(table)

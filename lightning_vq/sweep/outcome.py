@@ -157,15 +157,25 @@ def _tell_points(axes: Any, study: optuna.Study, numbers: list[int], objectives:
         numbers: of its complete trials.
         objectives: their names. Bytes are told on a scale of factors.
     """
+    from matplotlib.ticker import EngFormatter  # slow to import, needed once
+
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    alone = len({name for trial in complete for name in trial.params}) == 1
-    for number, trial in zip(numbers, complete):
-        text = str(next(iter(trial.params.values()))) if alone else str(number)
-        axes.annotate(text, trial.values, (5, 4), textcoords="offset points", fontsize=7)
+    texts = [str(number) for number in numbers]
+    if len({name for trial in complete for name in trial.params}) == 1:
+        texts = [str(next(iter(trial.params.values()))) for trial in complete]
+        if len({text.partition(": ")[0] for text in texts if ": " in text}) == 1:  # "user, item: DPQ(...)" of each
+            texts = [text.partition(": ")[2] or text for text in texts]
+    middle = sum(axes.get_xlim()) / 2
+    for text, trial in zip(texts, complete):
+        left = trial.values[0] > middle  # so that no text leaves the picture
+        place = {"xytext": (-5 if left else 5, 4), "ha": "right" if left else "left"}
+        axes.annotate(text, trial.values, textcoords="offset points", fontsize=7, **place)
     front = sorted(trial.values for trial in study.best_trials)
     axes.plot(*zip(*front), color="tab:red", linewidth=0.8, zorder=0)
     if objectives[1] == "bytes":
         axes.set_yscale("log")
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks(EngFormatter(unit="B"))
     axes.set_title("")
 
 

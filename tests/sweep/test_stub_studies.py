@@ -11,11 +11,13 @@ from typing import Any
 
 import optuna
 import pytest
+from matplotlib.figure import Figure
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from stub import settings, wait_for, work
 
 from lightning_vq.errors import UserError
-from lightning_vq.sweep.outcome import best_trials, write_outcome
+from lightning_vq.sweep.outcome import _tell_points, best_trials, write_outcome
 from lightning_vq.sweep.settings import Grid
 from lightning_vq.sweep.study import ask, counted, open_study, put_back, reclaim, tell
 from lightning_vq.sweep.workers import WORKER
@@ -161,6 +163,22 @@ def test_several_objectives(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match="several objectives"):
         open_study(settings(tmp_path, objectives=told.objectives, pruner=optuna.pruners.MedianPruner()), [], False)
+
+
+@pytest.mark.parametrize(
+    ("more", "texts"), [({}, ["DPQ(centroids=4)", "none"]), ({"lr": 0.1}, ["4", "7"])], ids=["alone", "of several"]
+)
+def test_points_of_a_front_are_named(more: dict[str, float], texts: list[str]) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    choices = ["user, item: DPQ(centroids=4)", "none"]
+    kinds = {"tables": CategoricalDistribution(choices), **dict.fromkeys(more, FloatDistribution(0.0, 1.0))}
+    for choice, values in zip(choices, ([0.1, 1e5], [0.2, 7e5])):
+        params = {"tables": choice, **more}
+        study.add_trial(optuna.create_trial(params=params, distributions=kinds, values=values))
+    axes = Figure().subplots()
+    _tell_points(axes, study, [4, 7], ["val/ndcg@10/full", "bytes"])
+    assert [one.get_text() for one in axes.texts] == texts
+    assert axes.get_yscale() == "log"
 
 
 def test_the_outcome_of_one_objective(tmp_path: Path) -> None:
