@@ -17,7 +17,7 @@ def served(folder: Path, module: Recommender, held: Any) -> Artifact:
     module.eval()
     with torch.no_grad():
         write_artifact(
-            folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {}, products(module)
+            folder, module, {name: one.ids for name, one in held.vocabularies().items()}, {}, products(module), True
         )
     return load(folder)
 

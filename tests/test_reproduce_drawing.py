@@ -101,6 +101,6 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path, drawing: dict[str, Any]
 
 def test_rows_of_a_model_are_drawn_beside_each_other(tmp_path: Path) -> None:
     kept = {"similarity": [[0.2, 0.1], [0.1, 0.3]], "categories": ["a", "b"]}
-    draw_similarity(tmp_path / "all.png", dict.fromkeys(["GMF, MGQE", "NeuMF, MGQE", "GMF, DPQ"], [kept, kept]))
+    draw_similarity(tmp_path / "all.png", {row: [kept, kept] for row in ("GMF, MGQE", "NeuMF, MGQE", "GMF, DPQ")})
     high, wide, _ = imread(tmp_path / "all.png").shape
     assert wide / high == pytest.approx((1.2 + 2 * 3.6) / (2 * 3.6), rel=0.01)  # two models, of two tables at most

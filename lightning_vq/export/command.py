@@ -23,7 +23,7 @@ from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.modules.decoding import next_hidden
 from lightning_vq.modules.served import Products, left, products
 from lightning_vq.parser import Parser
-from lightning_vq.runs import checked_run, read_json
+from lightning_vq.runs import checked_run, read_json, read_yaml
 from lightning_vq.serving import Artifact, load
 from lightning_vq.serving.scoring import Continued, Pairwise
 from lightning_vq.sources.interactions import Array
@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to write; it must not be there yet"
     )
+    parser.add_argument("--no-history", action="store_true", help="leave out what users had in training")
     options = parser.parse_args(arguments)
     quieten()
     if options.out.exists():
@@ -62,7 +63,8 @@ def main(arguments: list[str]) -> None:
     if summary.get("state") != "finished":
         print(f"{options.run} has not finished: its best epoch so far is exported, untested")
     kept = ["monitor", "seed"] if towers else ["monitor", "seed", "test"]
-    told = {key: summary[key] for key in kept if key in summary}
+    source = read_yaml(options.run / "config.yaml")["data"]["init_args"].get("source")
+    told = {"source": source} | {key: summary[key] for key in kept if key in summary}
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-")
@@ -71,7 +73,7 @@ def main(arguments: list[str]) -> None:
     with place as folder:
         made = Path(folder) / "artifact"
         made.mkdir()
-        write_artifact(made, module, ids, told, after or products(module))
+        write_artifact(made, module, ids, told, after or products(module), not options.no_history)
         artifact = load(made)
         check(artifact, module, ids, after or products(module))
         show(sizes(artifact))
@@ -181,7 +183,8 @@ def show(found: Sizes) -> None:
     table.add_row("", "the same as float32", f"{8 * found.full:,}", f"({found.full:,})", "")
     table.add_section()
     for part in found.beside:
-        table.add_row(*_cells(part))
+        if part.bytes:
+            table.add_row(*_cells(part))
     table.add_row("", "all files", "", f"{found.whole:,}", "")
     console(110).print(table)
 

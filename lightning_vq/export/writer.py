@@ -27,7 +27,12 @@ LONGEST_ID = 1024  # bytes
 
 
 def write_artifact(
-    folder: Path, module: Recommender, ids: dict[str, pa.Array], told: dict[str, Any], scored: Products | None
+    folder: Path,
+    module: Recommender,
+    ids: dict[str, pa.Array],
+    told: dict[str, Any],
+    scored: Products | None,
+    history: bool,
 ) -> None:
     """Write a model's artifact.
 
@@ -37,6 +42,7 @@ def write_artifact(
         ids: (N,) original ids of each vocabulary that has tables.
         told: of the run, for the manifest.
         scored: vectors by which the model scores, if it does.
+        history: whether what users had in training is written, where users are scored.
 
     Raises:
         UserError: ids that cannot be kept.
@@ -48,12 +54,13 @@ def write_artifact(
     asked = is_scored if served and served.told["kind"] == "products" else lambda spec: not is_bias(spec)
     own = {n: spec for n, spec in module.specs.items() if spec.vocab in ids and asked(spec) and n not in made}
     tables = {name: kept(module, name, orders[spec.vocab]) for name, spec in own.items()} | made
+    known = history and served is not None and module.facts.pairs is not None  # type: ignore[union-attr]
     about: dict[str, Any] = {
         "model": {"class": type(module).__name__, "backbone": type(module.backbone).__name__},
         "quantizers": {name: describe(quantizer) for name, quantizer in module.quantizers.items()},
         "run": told,
         "scores": served.told if served else None,
-        "history": _write_history(folder, module, orders) if served and module.facts.pairs is not None else None,  # type: ignore[union-attr]
+        "history": _write_history(folder, module, orders) if known else None,
     }
     written = {"network": write_network(folder, served.network)} if served and served.network else {}
     ordered = {vocab: one.take(pa.array(orders[vocab])) for vocab, one in ids.items()}

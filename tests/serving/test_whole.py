@@ -87,6 +87,11 @@ def test_from_a_run_to_recommendations_on_the_command_line(tmp_path: Path) -> No
     assert some.splitlines() == [lines[0], "1 of 2 users are unknown and were passed over", *lines[1:4]]
     assert "unknown: nobody" in done("recommend", "served/it", "--user", "u0", "nobody", expect=2, folder=tmp_path)
     assert "is there already" in done("export", "--run", run, "--out", "served/it", expect=2, folder=tmp_path)
+    assert "history" not in done("export", "--run", run, "--out", "without", "--no-history", folder=tmp_path)
+    again = done("recommend", "without", "--user", "u0", "-k", "3", folder=tmp_path)
+    assert again == done("recommend", "served/it", "--user", "u0", "-k", "3", "--with-seen", folder=tmp_path) != said
+    told = json.loads((tmp_path / "without/manifest.json").read_text())
+    assert (told["history"], told["run"]["source"]) == (None, "planted")
     assert "manifest.json is a file; an artifact is the folder" in done(
         "recommend", "served/it/manifest.json", "--user", "u0", expect=2, folder=tmp_path
     )
@@ -105,13 +110,20 @@ def test_what_differs_from_the_model_is_not_written(tmp_path: Path, monkeypatch:
     def asked(expect: int = 2) -> str:
         return done("export", "--run", str(run), "--out", str(tmp_path / "out"), expect=expect)
 
-    def other_vectors(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
-        whole(folder, module, ids, told, scored)
+    def other_vectors(folder: Path, module: Any, ids: Any, told: Any, scored: Any, history: bool) -> None:
+        whole(folder, module, ids, told, scored, history)
         with torch.no_grad():
             module.tables["item"][7] += 0.01
 
-    def other_ids(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
-        whole(folder, module, ids | {"item": ids["item"].take(pa.array(range(len(ids["item"])))[::-1])}, told, scored)
+    def other_ids(folder: Path, module: Any, ids: Any, told: Any, scored: Any, history: bool) -> None:
+        whole(
+            folder,
+            module,
+            ids | {"item": ids["item"].take(pa.array(range(len(ids["item"])))[::-1])},
+            told,
+            scored,
+            history,
+        )
 
     for write, said in (
         (other_vectors, "vectors differ from the model's"),
@@ -121,8 +133,8 @@ def test_what_differs_from_the_model_is_not_written(tmp_path: Path, monkeypatch:
         assert said in asked()
         assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
-    def late(folder: Path, module: Any, ids: Any, told: Any, scored: Any) -> None:
-        whole(folder, module, ids, told, scored)
+    def late(folder: Path, module: Any, ids: Any, told: Any, scored: Any, history: bool) -> None:
+        whole(folder, module, ids, told, scored, history)
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "another").touch()
 
