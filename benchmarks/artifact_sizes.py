@@ -84,3 +84,7 @@ def main() -> None:
         print(f"{row.name}: {found[row.name]}", flush=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(lines(paper.rows, found))
+
+
+if __name__ == "__main__":
+    main()

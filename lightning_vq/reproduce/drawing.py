@@ -189,10 +189,10 @@ def draw_similarity(path: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]
 
 def _draw_matrix(axes: Any, title: str, values: Array, names: Sequence[str]) -> None:
     axes.set_axis_on()
-    axes.imshow(values, cmap="Blues", vmin=min(0.0, values.min()), vmax=values.max())
-    places = 1 - math.floor(math.log10(values.max())) if values.max() > 0 else 1  # two digits of the largest
+    axes.imshow(values, cmap="Blues", vmin=values.min(), vmax=values.max())
+    places = 2 - math.floor(math.log10(values.max())) if values.max() > 0 else 1  # three digits of the largest
     for i, j in np.ndindex(values.shape):
-        color = "w" if values[i, j] > 0.6 * values.max() else "k"
+        color = "w" if values[i, j] - values.min() > 0.6 * np.ptp(values) else "k"
         axes.text(j, i, f"{values[i, j]:.{places}f}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20)
     axes.set_yticks(range(len(names)), names, fontsize=8)
