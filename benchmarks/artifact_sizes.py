@@ -21,7 +21,12 @@ from lightning_vq.sweep.space import option
 def exported(paper: Paper, row: Row, folder: Path) -> Sizes:
     """Train a row for an epoch, export it, and return its sizes."""
     settings = {**paper.sweep.get("fixed", {}), **row.fixed, "trainer.max_epochs": 1, "baseline": False}
-    settings |= {"trainer.enable_progress_bar": False, "trainer.default_root_dir": str(folder), "trainer.devices": 1}
+    settings |= {
+        "monitor": next(iter(paper.sweep["objectives"])),
+        "trainer.enable_progress_bar": False,
+        "trainer.default_root_dir": str(folder),
+        "trainer.devices": 1,
+    }
     bases = [word for base in row.base for word in ("--config", base)]
     options = [option(key, value) for key, value in settings.items()]
     for verb in (
@@ -41,6 +46,7 @@ def measured(found: Sizes) -> dict[str, float]:
     return {
         "formula": formula,
         "parts": found.served,
+        "graph": by_name["graph of the network"],
         "headers": by_name["headers of files"],
         "manifest": by_name["manifest"],
         "ids": by_name["ids"],
@@ -52,22 +58,13 @@ def measured(found: Sizes) -> dict[str, float]:
 
 def lines(rows: list[Row], found: dict[str, dict[str, float]]) -> str:
     """Return Markdown; shares are of the row that a row is said to be better than."""
-    heads = [
-        "row",
-        "formula",
-        "on disk",
-        "more: headers, manifest",
-        "ids",
-        "history",
-        "formula / full",
-        "on disk / full",
-    ]
+    heads = ["row", "formula", "on disk", "of full", "graph of the network", "headers, manifest", "ids", "history"]
     made = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in rows:
         own, full = found[row.name], found[row.over or row.name]
-        cells = [own["formula"], own["parts"], own["headers"] + own["manifest"], own["ids"], own["history"]]
-        shares = [f"{100 * own[key] / full[key]:.1f} %" for key in ("formula", "parts")]
-        made.append("| " + " | ".join([row.name, *(f"{cell:,.0f}" for cell in cells), *shares]) + " |")
+        more = [own["graph"], own["headers"] + own["manifest"], own["ids"], own["history"]]
+        cells = [f"{own['formula']:,.0f}", f"{own['parts']:,}", f"{100 * own['parts'] / full['parts']:.1f} %"]
+        made.append("| " + " | ".join([row.name, *cells, *(f"{one:,}" for one in more)]) + " |")
     return "\n".join(made)
 
 
