@@ -30,12 +30,14 @@ def code_lists(codes: Tensor) -> pa.Array:
 
 
 def told_of_codes(module: Recommender, vocab: str) -> dict[str, Any]:
-    """Return the share of entities that share their semantic id, and the entropy in bits of each position, beside the
-    most that it could have."""
+    """Return the share of entities that share their semantic id, the entropy in bits of each position beside the most
+    that it could have, and of a DQVAE how unequal its groups are: (max - min) / mean of the variance that each has."""
     codes = codes_of(module, vocab, module.tables[vocab])
-    sizes: Any = module.quantizers[vocab].codebook_sizes
+    quantizer = module.quantizers[vocab]
+    sizes: Any = quantizer.codebook_sizes
     entropy = [math.log2(usage(column, size).perplexity) for column, size in zip(codes.unbind(1), sizes)]
-    return {"collisions": collisions(codes), "entropy": entropy, "most": [math.log2(size) for size in sizes]}
+    told = {"collisions": collisions(codes), "entropy": entropy, "most": [math.log2(size) for size in sizes]}
+    return told | ({"spread": float(quantizer.spread)} if isinstance(quantizer, DQVAE) else {})
 
 
 def write_semantic_ids(folder: Path, module: Recommender, vocab: str, ids: pa.Array) -> None:

@@ -75,24 +75,28 @@ class Patterns:
         for points in torch.arange(self.points.shape[1]).split(max(1, TABLE // (groups * size))):
             # Row l * J + c has the distances of code c of group l to the codes of all points.
             to_points = torch.cat([table[:, of] for table, of in zip(self.tables, self.points[:, points])])
-            found = []
-            for block in codes.split(max(1, BLOCK // len(points))):
+            # Results go to places that are there before: small ones kept between large ones that are let go would
+            # leave the memory in pieces.
+            found, step = torch.empty(len(codes), min(k, len(points)), dtype=torch.int64), max(1, BLOCK // len(points))
+            for block, out in zip(codes.split(step), found.split(step)):
                 distances = embedding_bag(block + torch.arange(groups) * size, to_points, mode="sum")
                 keys = distances.view(torch.int32).long() << 32  # floats above 0 are ordered as their bits are
                 keys += points
-                found.append(keys.topk(min(k, len(points)), dim=1, largest=False).values)
-            best = torch.cat([best, torch.cat(found)], dim=1)
+                out.copy_(keys.topk(out.shape[1], dim=1, largest=False).values)
+            best = torch.cat([best, found], dim=1)
             best = best.topk(min(k, best.shape[1]), dim=1, largest=False).values
-        near = (best >> 32).int().view(torch.float32)
-        rows = max(1, BLOCK // (k * k))
-        made = [self._entities(*part, k) for part in zip((best & 0xFFFFFFFF).split(rows), near.split(rows))]
-        return Nearest(torch.cat([f.rows for f in made]), torch.cat([f.distances for f in made]))
+        made = Nearest(torch.full((len(codes), k), -1), torch.full((len(codes), k), torch.inf))
+        step = max(1, BLOCK // (k * k))
+        for keys, *out in zip(best.split(step), made.rows.split(step), made.distances.split(step)):
+            self._entities(keys & 0xFFFFFFFF, (keys >> 32).int().view(torch.float32), Nearest(*out))
+        return made
 
-    def _entities(self, points: Tensor, near: Tensor, k: int) -> Nearest:
-        """Return the k nearest entities of the k nearest points (M, k) and their distances (M, k).
+    def _entities(self, points: Tensor, near: Tensor, out: Nearest) -> None:
+        """Write the k nearest entities of the nearest points (M, up to k), whose distances are given, into `out`.
 
         No others can be among them: each point that is nearer than theirs has an entity that is nearer.
         """
+        k = out.rows.shape[1]
         sizes = self.sizes[points].clamp_max(k)
         owners = torch.arange(len(points)).repeat_interleave(sizes.sum(1))
         flat = sizes.flatten()
@@ -106,11 +110,8 @@ class Patterns:
         counts = torch.bincount(owners, minlength=len(points))
         place = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
         kept = place < k
-        rows = torch.full((len(points), k), -1, dtype=torch.int64)
-        rows[owners[kept], place[kept]] = entities[kept]
-        far = torch.full((len(points), k), torch.inf)
-        far[owners[kept], place[kept]] = value[kept]
-        return Nearest(rows, far)
+        out.rows[owners[kept], place[kept]] = entities[kept]
+        out.distances[owners[kept], place[kept]] = value[kept]
 
 
 class Neighbours:
@@ -123,13 +124,13 @@ class Neighbours:
 
     def __init__(self, patterns: Patterns, k: int) -> None:
         self.patterns, self.k = patterns, k
-        self.codes = patterns.codes[:0]  # (P, L) distinct
+        self.codes = patterns.codes[:0].short()  # (P, L) distinct
         self.rows = torch.empty(0, k, dtype=torch.int32)  # (P, k) -1 where there are fewer
 
     def places(self, codes: Tensor) -> Tensor:
         """Return the rows (M,) int32 of `rows` that have the neighbours of codes (M, L). They stay where they are."""
         known, sizes = len(self.codes), [self.patterns.tables.shape[1]] * self.codes.shape[1]
-        points, place = distinct(torch.cat([self.codes, codes.long()]), sizes)
+        points, place = distinct(torch.cat([self.codes, codes.short()]), sizes)
         number = torch.full((len(points),), -1, dtype=torch.int64)
         number[place[:known]] = torch.arange(known)
         new = (number < 0).nonzero()[:, 0]

@@ -36,6 +36,7 @@ class Drawing:
             vocabulary.
         y: see kind.
         x: a column; none: the number in the rows' names.
+        panels: of curves: each has a panel of its own, of one scale of y, and its numbers stand on a logarithmic axis.
         relative: of curves: y as a gain over the row's `over`, which stands at 0; rows without one and that are none's
             are left out.
         categories: of similarity, which.
@@ -45,6 +46,7 @@ class Drawing:
     y: str
     x: str | None = None
     relative: bool = False
+    panels: bool = False
     categories: list[str] = field(default_factory=list)
 
     def check(self, columns: Sequence[str], rows: Sequence[str]) -> None:
@@ -128,15 +130,24 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter  # slow to import, needed once a command
 
     epochs = drawing.kind == "epochs"
-    names = list(dict.fromkeys(label.partition(", ")[0] if epochs else "" for label in lines))
+
+    def panel(label: str) -> str:
+        return label.partition(", ")[0] if epochs else label if drawing.panels else ""
+
+    names = list(dict.fromkeys(map(panel, lines)))
     canvas, [panels] = _canvas(1, len(names), (1.6 + 4.6 * len(names), 4.2))
     markers = itertools.cycle("osD^v<>p")
     for label, (xs, ys) in lines.items():
-        axes = panels[names.index(label.partition(", ")[0] if epochs else "")]
+        axes = panels[names.index(panel(label))]
         order = np.argsort(xs, kind="stable")
         axes.plot(np.array(xs)[order], np.array(ys)[order], marker=None if epochs else next(markers), label=label)
-    for axes in panels:
-        axes.set_xlabel("epoch" if epochs else drawing.x or "value")
+        if drawing.panels:
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    for name, axes in zip(names, panels):
+        axes.set_xlabel("epoch" if epochs else drawing.x or name or "value")
+        if drawing.panels:
+            axes.sharey(panels[0])
         axes.set_ylabel(f"gain of {drawing.y}" if drawing.relative else drawing.y)
         if epochs:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -15,7 +15,10 @@ from lightning_vq.sources.folders import is_path
 from lightning_vq.sources.named import named_source
 
 COSTS = ("seconds_per_epoch", "test_seconds", "bytes", "size")
-COLUMN = r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+|rmse|mae|rmse_of_mean|mse/user)|" + "|".join(COSTS)
+COLUMN = (
+    r"test/(\w+@\d+/\w+|auc|logloss|ece|gauc/\w+|rmse|mae|rmse_of_mean|mse/user)|random/(candidates|\w+@\d+)/\w+|"
+    + "|".join(COSTS)
+)
 
 
 @dataclass
@@ -98,7 +101,8 @@ class Paper:
     Args:
         title: paper and table number.
         columns: the paper's column -> `test/...` of our runs, seconds_per_epoch, test_seconds, bytes (of the
-            model as served: id tables and all other weights), or size (their share of the same model in float32).
+            model as served: id tables and all other weights), size (their share of the same model in float32), or
+            `random/METRIC@K/PROTOCOL` of a random scorer and `random/candidates/PROTOCOL`, how many it has.
         budgets: by name; the first is the default.
         sweep: settings of every row's tuning, as in a sweep's file: objectives, sampler, pruner, fixed.
         rows: in the order in which they run.
@@ -109,6 +113,8 @@ class Paper:
         margin: of a loss that is small enough, a share: the table of gains tells whether their 95 % intervals lie above
             -margin (non-inferiority).
         drawing: a picture beside table.png, or none.
+        tested: columns whose gains are tested, chosen before they are seen: Holm's correction over few tests leaves
+            few seeds something to say; none for all.
     """
 
     title: str
@@ -121,10 +127,15 @@ class Paper:
     about: str | None = None
     margin: float | None = None
     drawing: Drawing | None = None
+    tested: list[str] = field(default_factory=list)
 
     def asked(self, row: Row, seeds: int | None) -> int:
         """Return how many fits a row is to have, where `seeds` are asked for, or None."""
         return seeds or row.seeds or self.seeds
+
+    def tests(self, column: str) -> bool:
+        """Return whether gains of a column, or of a group of users or items, are tested."""
+        return not self.tested or column in self.tested or column not in self.columns
 
     def root(self, row: Row) -> str | None:
         """Return the folder of named sources that a row is given, if it is."""
@@ -155,6 +166,9 @@ class Paper:
         for column, name in self.columns.items():
             if not re.fullmatch(COLUMN, name):
                 raise UserError(f"column {column!r}: {name!r} is neither test/METRIC@K/PROTOCOL nor one of {COSTS}")
+        for column in self.tested:
+            if column not in self.columns:
+                raise UserError(f"tested: {column!r} is no column{nearest(column, self.columns)}")
         names = [row.name for row in self.rows]
         for name, budget in self.budgets.items():
             if budget.trials < 1 and any(row.space for row in self.rows):

@@ -87,10 +87,11 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     if paper.tolerance is not None:
         said[-1] += f" Its level is told beside the paper's: within {paper.tolerance:.0%}, above or below."
     if any(row.over for row in paper.rows):
+        tests = f"the tests of {', '.join(paper.tested)}, chosen beforehand" if paper.tested else "that table"
         said += [
             "Whether a quantized row gains is told by the table of gains alone: mean difference over the seeds of both "
             "rows, as a share of the base mean (that of the row under `over`), with the 95 % interval by Student's t. "
-            "p Holm: corrected over that table; better, worse (of costs: more, less) where it is below 0.05.",
+            f"p Holm: corrected over {tests}; better, worse (of costs: more, less) where it is below 0.05.",
             f"Groups, {DEFINITION}.",
         ]
     if paper.margin is not None:

@@ -148,6 +148,9 @@ def figures(paper: Paper, row: Row, results: Results, asked: int, failed: str | 
 
 def _value(result: Result, name: str) -> float | None:
     of = result.metrics["test"] if name.startswith("test/") else result.metrics
+    if name.startswith("random/"):
+        _, name, protocol = name.split("/")
+        of = of.get("random", {}).get(protocol, {})
     return None if name not in of else float(of[name])
 
 
@@ -158,7 +161,7 @@ def paired_gain(
     values: list[float],
     words: tuple[str, str] = ("better", "worse"),
 ) -> Gain:
-    """Return the gain of some seeds' values over those of the same seeds' base.
+    """Return the gain of values over those of the same seeds' base.
 
     Args:
         names: row, over, column.
@@ -209,8 +212,8 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
-            if not any(values[0] + values[1]):  # cold items that no model ever hits
-                continue
+            if not any(values[0] + values[1]):
+                continue  # cold items that no model ever hits
             found.append(paired_gain((row.name, over.name, label), None, *values, words_of(str(paper.grouped()))))
     return found
 
@@ -240,9 +243,8 @@ def families(paper: Paper, found: list[Gain]) -> list[Family]:
     }
     out = []
     for title, some in by_title.items():
-        p = np.array([gain.p for gain in some])
-        tested = ~np.isnan(p)
-        p[tested] = holm(p[tested])
+        p = np.array([gain.p if paper.tests(gain.column) else math.nan for gain in some])
+        p[~np.isnan(p)] = holm(p[~np.isnan(p)])
         if some:
             out.append(Family(title, some, p.tolist()))
     return out

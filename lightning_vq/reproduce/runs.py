@@ -19,6 +19,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.reproduce.files import digests
 from lightning_vq.reproduce.paper import Budget, Paper, Row
 from lightning_vq.reproduce.results import Result, read_result
+from lightning_vq.reproduce.same import same_row, take_stages
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 from lightning_vq.sources.folders import is_path
 from lightning_vq.sweep.command import main as sweep
@@ -117,8 +118,12 @@ class RowRuns:
         if self.tuning is not None and not self.tuning.tuned:
             self.tuning._run(0, parallel, told)
         write_json(self.folder / "settings.json", self._settings(), indent=1)
-        if self.row.chain is not None:
+        if not self.row.space and self.tuning is None:
+            self._take(seeds, told)
+        if self.row.chain is not None and len(self.results()) < seeds:
             told(f"{self.row.name}: the stages before, in {self._before()}")
+            for name in take_stages(self._stages()[:-1], self._before()):
+                told(f"{self.row.name}: {name} is that of another row")
             run_stages(self._stages()[:-1], self._before())
         if self.row.space and not self.tuned:
             told(f"{self.row.name}: tuning, {self._ended(TUNE)} of {self.budget.trials} trials done")
@@ -140,6 +145,18 @@ class RowRuns:
         if missing:
             told(f"{self.row.name}: seeds {', '.join(map(str, missing))}")
             self._sweep(f"{SEEDS}-{'-'.join(map(str, missing))}", self._fits(*self._settled(), missing), parallel)
+
+    def _take(self, seeds: int, told: Callable[[str], None]) -> None:
+        """Take the results of a row of the same settings, in whichever of the paper's tables."""
+        other = same_row(self.folder, json.loads(json.dumps(self._settings())))
+        if other is None:
+            return
+        path, there = self.folder / "results.json", read_json(other / "results.json")
+        kept = read_json(path) if path.is_file() else {}
+        taken = {seed: one for seed, one in there.items() if seed not in kept and int(seed) <= seeds}
+        if taken:
+            told(f"{self.row.name}: seeds {', '.join(taken)} are those of {other}")
+            write_json(path, {**kept, **taken}, indent=1)
 
     def first(self) -> dict[str, Any]:
         """Return the settings of the sweep that runs first: the tuning, or the fits where nothing is tuned."""

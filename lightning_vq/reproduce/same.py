@@ -1,0 +1,58 @@
+"""What has run already under another name: a row of the same settings, the first stages of a chain."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_vq.chain_command import RECORD, Stage, finished
+from lightning_vq.runs import read_json, write_json
+
+
+def same_row(folder: Path, settings: dict[str, Any]) -> Path | None:
+    """Return the folder of another row of a paper that has run with the same settings, if there is one.
+
+    Args:
+        folder: of the row, PAPER/TABLE/BUDGET/ROW.
+        settings: of it.
+    """
+    now = _without_table(settings)
+    for path in sorted(folder.parents[2].glob("*/*/*/settings.json")):
+        there = path.parent != folder and (path.parent / "results.json").is_file()
+        if there and _without_table(read_json(path)) == now:
+            return path.parent
+    return None
+
+
+def _without_table(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are once what a table fixes of all rows stands in the row's."""
+    sweep = {key: value for key, value in settings["sweep"].items() if key != "fixed"}
+    return {**settings, "sweep": sweep}
+
+
+def take_stages(stages: Sequence[Stage], out: Path) -> list[str]:
+    """Copy stages that another chain beside has run with the same settings, from the same runs, and return their names.
+
+    Args:
+        stages: of a chain, in order.
+        out: its folder; others are beside it.
+    """
+    taken = []
+    for stage in stages:
+        if stage.folder.is_dir():
+            continue
+        name, asked = stage.file.stem, stage.asked
+        for record in sorted(out.parent.glob(f"*/{RECORD}")):
+            other = record.parent / name
+            if record.parent == out or read_json(record).get(name) != asked or not finished(other):
+                continue
+            out.mkdir(parents=True, exist_ok=True)
+            done = read_json(out / RECORD) if (out / RECORD).is_file() else {}
+            shutil.copytree(other, out / f".{name}", dirs_exist_ok=True)
+            write_json(out / RECORD, {**done, name: asked})
+            (out / f".{name}").rename(stage.folder)
+            taken.append(name)
+            break
+        else:
+            break  # what follows reads it
+    return taken
