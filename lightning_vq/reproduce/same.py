@@ -1,4 +1,4 @@
-"""What has run already under another name: a row of the same settings, the first stages of a chain."""
+"""What has run already under another name: a row of the same settings, the first stage of a chain."""
 
 import shutil
 from collections.abc import Sequence
@@ -31,15 +31,17 @@ def _without_table(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_stages(stages: Sequence[Stage], out: Path) -> list[str]:
-    """Copy stages that another chain beside has run with the same settings, from the same runs, and return their names.
+    """Copy what another chain beside has run with the same settings, and return the names of these stages.
+
+    Only of stages that read no other: runs know each other by their paths.
 
     Args:
-        stages: of a chain, in order.
+        stages: of a chain.
         out: its folder; others are beside it.
     """
     taken = []
     for stage in stages:
-        if stage.folder.is_dir():
+        if stage.reads or stage.folder.is_dir():
             continue
         name, asked = stage.file.stem, stage.asked
         for record in sorted(out.parent.glob(f"*/{RECORD}")):
@@ -53,6 +55,4 @@ def take_stages(stages: Sequence[Stage], out: Path) -> list[str]:
             (out / f".{name}").rename(stage.folder)
             taken.append(name)
             break
-        else:
-            break  # what follows reads it
     return taken

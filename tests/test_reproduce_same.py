@@ -1,0 +1,81 @@
+"""What has run under another name is not run again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lightning_vq.chain_command import RECORD, Stage, stages_of
+from lightning_vq.reproduce.paper import Paper, read_paper
+from lightning_vq.reproduce.results import Gain, Result, families
+from lightning_vq.reproduce.runs import RowRuns
+from lightning_vq.reproduce.same import take_stages
+from lightning_vq.runs import read_json, write_json
+
+
+def row_runs(table: str, name: str, out: Path) -> RowRuns:
+    _, paper = read_paper(f"dqrec/{table}")
+    row = next(row for row in paper.rows if row.name == name)
+    return RowRuns(paper, row, paper.budgets["small"], out / "dqrec" / table / "small" / row.slug)
+
+
+def test_the_same_row_of_several_tables_is_run_once(tmp_path: Path) -> None:
+    first, lines = row_runs("table1", "DQRec", tmp_path), list[str]()
+    write_json(first.folder / "settings.json", first._settings())
+    metrics = {"test": {"test/ndcg@5/batch1024": 0.25}, "state": "finished"}
+    kept = {str(seed): Result(metrics, {})._asdict() for seed in (1, 2, 3, 4)}
+    write_json(first.folder / "results.json", kept)
+    for table, name, seeds in (("table3", "DQRec", 3), ("figure3", "K 30", 1), ("figure3", "L 4", 1)):
+        again = row_runs(table, name, tmp_path)
+        again.run(seeds, 1, lines.append)  # would train for an hour
+        assert list(again.results()) == list(range(1, seeds + 1))
+        assert again.results()[1].metrics == metrics
+    assert lines[0] == f"DQRec: seeds 1, 2, 3 are those of {first.folder}"
+    again.run(1, 1, lines.append)
+    assert len(lines) == 3  # nothing is taken twice
+    other = row_runs("table1", "DQRec, other stages", tmp_path)
+    other.folder.mkdir()
+    other._take(3, lines.append)
+    assert not (other.folder / "results.json").exists()
+
+
+def stage_folders(out: Path, options: list[str]) -> list[Stage]:
+    return stages_of(Path("conf/dqrec"), options, out)[:-1]
+
+
+def complete(stages: list[Stage], out: Path) -> None:
+    for stage in stages:
+        write_json(stage.folder / "metrics.json", {"state": "finished", "of": str(out)})
+    write_json(out / RECORD, {stage.file.stem: stage.asked for stage in stages})
+
+
+def test_stages_of_the_same_settings_are_run_once(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / name for name in "abc")
+    plain = stage_folders(a, [])
+    complete(plain, a)
+    codes = "--2.quantization.quantizers.user.init_args.codes=64"
+    changed = stage_folders(b, [codes])
+    assert take_stages(changed, b) == ["1_representations"]  # the second has other codes
+    assert read_json(b / RECORD)["1_representations"] == changed[0].asked
+    assert json.loads((b / "1_representations/metrics.json").read_text())["of"] == str(a)
+    assert not (b / "2_patterns").exists()
+    assert take_stages(changed, b) == []
+    assert take_stages(stage_folders(c, ["--1.trainer.max_epochs=1"]), c) == []
+    assert not c.exists()
+    unfinished = tmp_path / "elsewhere" / "a"
+    complete(stage_folders(unfinished, []), unfinished)
+    write_json(unfinished / "1_representations/metrics.json", {"state": "running"})
+    assert take_stages(stage_folders(unfinished.parent / "b", []), unfinished.parent / "b") == []
+
+
+def test_columns_chosen_beforehand_are_tested_alone() -> None:
+    def gain(column: str, p: float) -> Gain:
+        return Gain("b", "a", column, None, 0.1, 0.2, 0.1, 0.3, p, 3, ("better", "worse"))
+
+    columns = {"R@5": "test/hr@5/full", "N@5": "test/ndcg@5/full"}
+    found = [gain("R@5", 0.001), gain("N@5", 0.02), gain("tail users", 0.03)]
+    every = families(Paper("t", columns, {}, {}, []), found)
+    np.testing.assert_allclose(every[0].p_holm, [0.002, 0.02])
+    chosen = families(Paper("t", columns, {}, {}, [], tested=["N@5"]), found)
+    np.testing.assert_allclose(chosen[0].p_holm, [np.nan, 0.02])
+    np.testing.assert_allclose(chosen[1].p_holm, [0.03])
