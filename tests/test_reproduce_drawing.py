@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from small_table import TABLE, reproduce
 
 from lightning_vq.errors import UserError
-from lightning_vq.reproduce.drawing import Drawing, codes_of, curves, draw_similarity
+from lightning_vq.reproduce.drawing import Drawing, codes_of, curves, draw_lines, draw_similarity
 from lightning_vq.sources.interactions import Metadata
 from lightning_vq.vocabulary import Vocabulary, write_vocabulary
 
@@ -41,6 +41,13 @@ def test_curves_are_of_rows_that_ran() -> None:
     over = {"DPQ 4": None, "DPQ 8": "DPQ 16", "DPQ 16": None}  # DPQ 4 is beside nothing
     means |= {("DPQ 16", "N"): 0.4, ("DPQ 16", "size"): 0.6}
     assert curves(Drawing("curves", "N", "size", relative=True), over, means) == {"DPQ": ([0.3, 0.6], [-0.5, 0.0])}
+
+
+def test_curves_in_panels(tmp_path: Path) -> None:
+    lines = {"K": ([5.0, 10.0], [0.2, 0.21]), "L": ([1.0, 2.0], [0.1, 0.3])}
+    draw_lines(tmp_path / "one.png", Drawing("curves", "N"), lines)
+    draw_lines(tmp_path / "two.png", Drawing("curves", "N", panels=True), lines)
+    assert imread(tmp_path / "two.png").shape[1] > 1.6 * imread(tmp_path / "one.png").shape[1]
 
 
 def test_similarity_is_of_the_categories_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,10 +144,11 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
         if drawing.panels:
             axes.set_xscale("log", base=2)
             axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    limits = [axes.get_ylim() for axes in panels]
     for name, axes in zip(names, panels):
         axes.set_xlabel("epoch" if epochs else drawing.x or name or "value")
         if drawing.panels:
-            axes.sharey(panels[0])
+            axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         axes.set_ylabel(f"gain of {drawing.y}" if drawing.relative else drawing.y)
         if epochs:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,7 +157,8 @@ def draw_lines(path: Path, drawing: Drawing, lines: Lines) -> None:
         if drawing.relative:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
+        if not drawing.panels:
+            axes.legend(fontsize=8, frameon=False)
     canvas.savefig(path, format="png", dpi=130)
 
 
