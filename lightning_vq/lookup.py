@@ -6,7 +6,7 @@ quantizer. Shapes: N rows, D dim, (...) ids of any shape, L levels.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,10 +25,35 @@ def rows_of(table: Tensor, ids: Tensor) -> Tensor:
     return table.index_select(0, ids.reshape(-1)).view(*ids.shape, table.shape[1])
 
 
+class _MeanOf(torch.autograd.Function):
+    """Means of bags of rows; on CPU forward and backward take a third of `embedding_bag`'s time.
+
+    Its backward is a bag as well: a row of the table sums the gradients of the bags that it is in.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, counts)
+        ctx.length = len(table)
+        return embedding_bag(rows, table, counts.cumsum(0) - counts, mode="mean")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rows, counts = ctx.saved_tensors
+        shares = gradient / counts.clamp_min(1)[:, None]
+        order = torch.argsort(rows, stable=True)  # stable: the same sums in every run
+        bags = torch.arange(len(counts), dtype=rows.dtype).repeat_interleave(counts)[order]
+        met = torch.bincount(rows, minlength=ctx.length)
+        starts = (met.cumsum(0) - met).to(rows.dtype)
+        return embedding_bag(bags, shares, starts, mode="sum"), None, None
+
+
 def mean_of(table: Tensor, rows: Tensor) -> Tensor:
     """Return the mean (M, D) of rows (M, T) of a table (N, D) that are not -1; zeros where all are."""
     there = rows >= 0
     counts = there.sum(1)
+    if table.device.type == "cpu" and table.requires_grad:
+        return _MeanOf.apply(table, rows[there].int(), counts.int())
     return embedding_bag(rows[there].long(), table, counts.cumsum(0) - counts, mode="mean")
 
 

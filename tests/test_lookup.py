@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_vq.lookup import Lookup
+from lightning_vq.lookup import Lookup, mean_of
 from lightning_vq.quantizers import Cascaded
 from lightning_vq.types import Table
 
@@ -76,3 +76,18 @@ def test_no_ids_are_no_rows_and_no_losses(parts: tuple[torch.Tensor, Cascaded]) 
     nothing.sum().backward()  # a table that a mini-batch does not need still takes part: DDP waits for it
     assert torch.equal(table.grad, torch.zeros(20, 4))
     assert [float(loss.detach()) for loss in look.losses("item")] == [0.0, 0.0]
+
+
+def test_means_of_rows_and_their_gradient() -> None:
+    table = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 8.0]], dtype=torch.float64, requires_grad=True)
+    rows = torch.tensor([[0, 2, -1], [-1, -1, -1], [-1, 1, 1], [2, -1, -1]])
+    found = mean_of(table, rows)
+    torch.testing.assert_close(found.tolist(), [[3.0, 5.0], [0.0, 0.0], [3.0, 4.0], [5.0, 8.0]])
+    found.backward(torch.tensor([[1.0, 2.0], [9.0, 9.0], [3.0, 4.0], [5.0, 6.0]], dtype=torch.float64))
+    assert table.grad is not None
+    torch.testing.assert_close(table.grad.tolist(), [[0.5, 1.0], [3.0, 4.0], [5.5, 7.0]])
+    assert torch.autograd.gradcheck(lambda x: mean_of(x, rows), (table,))
+    assert torch.equal(mean_of(table.detach(), rows), found)
+    empty = mean_of(table, rows[:0])
+    empty.sum().backward()
+    assert empty.shape == (0, 2)
