@@ -254,7 +254,7 @@ def test_a_dual_tower_reads_the_features_that_semantic_ids_are_made_of() -> None
     side = Side(torch.tensor([0]), torch.tensor([0]), torch.tensor([[3, 5]]).int())
     for vocab in ("user", "item"):
         short, long = (module.backbone.inputs(module.lookup(), vocab, side) for module in (plain, told))
-        features = told.backbone.features.inputs(told.lookup(), vocab, side)
+        features = told.backbone.described.inputs(told.lookup(), vocab, side)
         assert long.shape[1] == short.shape[1] + sum(part.shape[1] for part in features) > short.shape[1]
         torch.testing.assert_close(long[:, short.shape[1] :], torch.cat(features, dim=1))
 

@@ -39,14 +39,14 @@ class DualTower(TwoTowers):
         super().__init__(dim, layers)
         self.semantic_ids, self.links = tuple(semantic_ids), tuple(links)
         self.groups: dict[str, int] = {}  # codes of a semantic id (L)
-        self.with_features = features
-        self.features: FeatureInputs | None = None
+        self.features = features
+        self.described: FeatureInputs | None = None
 
     def prepare(self, facts: Facts) -> None:
         self.groups = {vocab: len(facts.patterns[vocab]) for vocab in self.semantic_ids}
-        self.features = FeatureInputs(facts, self.dim) if self.with_features else None
+        self.described = FeatureInputs(facts, self.dim) if self.features else None
         vectors = {vocab: 2 + self.groups.get(vocab, 0) + (vocab in self.links) for vocab in VOCABS}
-        more = self.features.widths if self.features is not None else dict.fromkeys(VOCABS, 0)
+        more = self.described.widths if self.described is not None else dict.fromkeys(VOCABS, 0)
         self.make_towers({vocab: self.dim * vectors[vocab] + more[vocab] for vocab in VOCABS})
 
     def tables(self) -> dict[str, TableSpec]:
@@ -55,7 +55,7 @@ class DualTower(TwoTowers):
             f"{vocab}{PATTERN}": TableSpec(f"{vocab}{PATTERN}", self.dim, quantizable=False)
             for vocab in self.semantic_ids
         }
-        return ids | codes | (self.features.tables() if self.features is not None else {})
+        return ids | codes | (self.described.tables() if self.described is not None else {})
 
     def inputs(self, look: Lookup, vocab: Vocab, side: Side) -> Tensor:
         parts = [look(vocab, side.ids)]
@@ -66,6 +66,6 @@ class DualTower(TwoTowers):
         if vocab in self.links:
             assert side.linked is not None
             parts.append(look.mean(vocab, side.linked))
-        if self.features is not None:
-            parts += self.features.inputs(look, vocab, side)
+        if self.described is not None:
+            parts += self.described.inputs(look, vocab, side)
         return torch.cat(parts, dim=1)

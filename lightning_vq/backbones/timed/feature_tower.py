@@ -23,17 +23,17 @@ class FeatureTower(TwoTowers):
         layers: widths of hidden layers.
     """
 
-    features: FeatureInputs
+    described: FeatureInputs
 
     def __init__(self, dim: int = 64, layers: Sequence[int] = (128,)) -> None:
         super().__init__(dim, layers)
 
     def prepare(self, facts: Facts) -> None:
-        self.features = FeatureInputs(facts, self.dim)
-        self.make_towers(self.features.widths)
+        self.described = FeatureInputs(facts, self.dim)
+        self.make_towers(self.described.widths)
 
     def tables(self) -> dict[str, TableSpec]:
-        return self.features.tables()
+        return self.described.tables()
 
     def inputs(self, look: Lookup, vocab: Vocab, side: Side) -> Tensor:
-        return torch.cat(self.features.inputs(look, vocab, side), dim=1)
+        return torch.cat(self.described.inputs(look, vocab, side), dim=1)
