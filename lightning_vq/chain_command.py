@@ -86,7 +86,7 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
     for stage in stages:
         before, now = done.get(stage.file.stem, {}), stage.asked
         if stage.folder.is_dir() and any(before.get(key) != now[key] for key in ("config", "options")):
-            raise _other(stage.folder, "with other settings than those of now")
+            raise _other(stage.folder, f"with other settings than those of now ({_changes(before, now)})")
         if stage not in left and set(stage.reads) & {one.file.stem for one in left}:
             raise _other(stage.folder, "from a run that is not there any more")
     if left[1:]:  # what no parser takes is told before hours of the first stage
@@ -104,6 +104,13 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
         done[stage.file.stem] = stage.asked
         write_json(out / RECORD, done)
         _run(stage)
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return which options a stage had alone, and which it would have; else that its config has changed."""
+    gone, new = set(before.get("options", [])), set(now["options"])
+    told = {"then": sorted(gone - new), "now": sorted(new - gone)}
+    return ", ".join(f"{when} {' '.join(some)}" for when, some in told.items() if some) or "its config has changed"
 
 
 def _other(folder: Path, how: str) -> UserError:

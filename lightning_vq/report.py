@@ -74,6 +74,8 @@ def training_rows(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[R
         rows.append((f"semantic ids: {vocab}s that share theirs", "", f"{told['collisions']:.1%}", ""))
         entropy = " ".join(f"{bits:.2f}/{most:.2f}" for bits, most in zip(told["entropy"], told["most"]))
         rows.append((f"semantic ids: bits of {vocab}s, of the most", "", entropy, ""))
+        if told.get("different", 0) < told.get("entities", 0):  # no code can tell equal vectors apart
+            rows.append((f"different vectors of {vocab}s", "", f"{told['different']:,} of {told['entities']:,}", ""))
         if "spread" in told:  # a DQVAE's
             rows.append((f"variance of {vocab}s' groups, (max - min) / mean", "", f"{told['spread']:.2f}", ""))
     for table, used in ours["codes"].items():

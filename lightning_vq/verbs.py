@@ -81,7 +81,7 @@ class Verbs(LightningCLI):
             print(f"Run folder: {folder}")
             for page in sorted((folder / "tree").glob("*.html")):
                 print(f"Learned tree, for a browser: {page}")
-            print(f"Next: python -m lightning_vq {self.model.then.format(run=folder)}")
+            print(f"Next: python -m lightning_vq {self._then(folder)}")
             smaller = any(quantizer.replaces for quantizer in self.model.quantizers.values())
             if smaller and not self.model.given and "timed" not in self.model.backbone.needs:
                 print(f"To serve it: python -m lightning_vq export --run {folder} --out served")
@@ -124,6 +124,10 @@ class Verbs(LightningCLI):
         """Evaluate a checkpoint on the test part; per-user metrics are written beside it."""
         self._evaluate("test", self.trainer.test(**{**options, "verbose": False}))
 
+    def _then(self, folder: Path) -> str:
+        """Return the command that follows a run."""
+        return self.model.then.format(run=folder, vocabulary="".join(list(self.model.quantizers)[-1:]))
+
     def _evaluate(self, verb: str, results: Any) -> None:
         if not self.trainer.is_global_zero:
             return
@@ -135,6 +139,11 @@ class Verbs(LightningCLI):
 
     def predict(self, **options: Any) -> None:
         """Write the best items of every user, or the chance of every row."""
+        if not self.model.then.startswith("predict"):
+            assert self.run_folder is not None
+            raise UserError(
+                f"{type(self.model).__name__} recommends nothing: python -m lightning_vq {self._then(self.run_folder)}"
+            )
         self.trainer.predict(**{**options, "return_predictions": False})
         if self.trainer.is_global_zero:
             assert self.run_folder is not None

@@ -59,7 +59,7 @@ def test_what_is_complete_is_skipped(
 
 
 def test_other_settings_are_refused(finished: Path) -> None:
-    with pytest.raises(UserError, match="1_representations was made with other settings than those of now"):
+    with pytest.raises(UserError, match=r"1_representations was made with other settings than those of now \(.*now --"):
         main([str(CHAIN), "--out", str(finished), *SMALL, "--seed_everything=3"])
 
 
@@ -165,7 +165,10 @@ def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path)
     assert known["item"][3].as_py() in found["neighbours"][0]  # itself, known: it is at no distance
     assert "out.parquet is there already" in done(*command, "--vocabulary=item", expect=2)
     (tmp_path / "out.parquet").unlink()
-    assert done(*command, expect=2).startswith("error: encode: --vocabulary is ''; choose from item, user")
+    assert "the run codes user and item: say of which the file is by --vocabulary" in done(*command, expect=2)
+    assert "--vocabulary is 'itm'; did you mean 'item'?" in done(*command, "--vocabulary=itm", expect=2)
+    refused = done("predict", "--run", str(finished / "2_patterns"), expect=2)
+    assert "VectorQuantization recommends nothing: python -m lightning_vq encode" in refused
     pq.write_table(pa.table({"item": ["new"], "vector": [[1.0, 2.0]]}), tmp_path / "new.parquet")
     assert "vectors are of 2 numbers, those of the run of 64" in done(*command, "--vocabulary=item", expect=2)
 

@@ -36,7 +36,7 @@ def split_interactions(raw: Interactions, split: Split, ratio: tuple[float, floa
     if split in ("leave_one_out", "ratio_by_time") and raw.order is None:
         raise UserError(
             f"{raw.where}: {split} needs a timestamp column "
-            "(--data.init_args.columns.timestamp=NAME, or --data.init_args.split=ratio)"
+            "(--data.init_args.columns.timestamp=NAME; models of pairs do without one by --data.init_args.split=ratio)"
         )
     if split == "leave_one_out":
         assert raw.order is not None

@@ -149,6 +149,15 @@ class TimedData(CollaborativeData):
             features={vocab: of for vocab, (_, of) in known.items()},
         )
 
+    def told(self, needs: frozenset[str]) -> str:
+        told = []
+        for vocab, (names, rows) in self.features.items():
+            if names:
+                without = int((rows < 0).all(2).all(1).sum())
+                fields = ", ".join(dict.fromkeys(name.partition("=")[0] for name in names))
+                told.append(f"{vocab}s' {fields}" + (f" ({without:,} of {len(rows):,} have none)" if without else ""))
+        return super().told(needs) + (f"; features at hand: {'; '.join(told)}" if told else "")
+
     def _folder(self) -> Path | None:
         """Return where a named source lies."""
         return None if self.source == "planted" or is_path(self.source) else named_source(self.source).folder(self.root)

@@ -30,13 +30,19 @@ def code_lists(codes: Tensor) -> pa.Array:
 
 
 def told_of_codes(module: Recommender, vocab: str) -> dict[str, Any]:
-    """Return the share of entities that share their semantic id, the entropy in bits of each position beside the most
-    that it could have, and of a DQVAE how unequal its groups are: (max - min) / mean of the variance that each has."""
-    codes = codes_of(module, vocab, module.tables[vocab])
+    """Return what is known of a vocabulary's semantic ids.
+
+    That is the share of entities that share theirs, the entropy in bits of each position beside the most that it could
+    have, how many different vectors there are, and of a DQVAE how unequal its groups are: (max - min) / mean of the
+    variance that each has.
+    """
+    vectors = module.tables[vocab]
+    codes, different = codes_of(module, vocab, vectors), len(vectors.unique(dim=0))
     quantizer = module.quantizers[vocab]
     sizes: Any = quantizer.codebook_sizes
     entropy = [math.log2(usage(column, size).perplexity) for column, size in zip(codes.unbind(1), sizes)]
     told = {"collisions": collisions(codes), "entropy": entropy, "most": [math.log2(size) for size in sizes]}
+    told |= {"different": different, "entities": len(vectors)}
     return told | ({"spread": float(quantizer.spread)} if isinstance(quantizer, DQVAE) else {})
 
 

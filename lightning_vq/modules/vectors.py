@@ -37,7 +37,7 @@ class VectorQuantization(Recommender):
     """
 
     predicts: ClassVar[str] = "semantic_ids"
-    then: ClassVar[str] = "encode {run} FILE --out FILE"
+    then: ClassVar[str] = "encode {run} FILE --vocabulary {vocabulary} --out NEW.parquet"
     given: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone, lr: float = 1e-3, links: int = 30, latent_links: int = 2) -> None:
