@@ -15,7 +15,7 @@ from filelock import FileLock
 from lightning_vq.child import first_refused, fit_in_child
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.parser import Parser
-from lightning_vq.runs import read_json, read_yaml, write_json
+from lightning_vq.runs import STAGE, read_json, read_yaml, write_json
 
 RECORD = "chain.json"  # of a chain's folder: how each stage was asked for
 OPTION = re.compile(r"--(?:(?P<stage>\d\w*)\.)?(?P<key>[a-zA-Z_][\w.]*)=(?P<value>.*)", re.DOTALL)
@@ -209,7 +209,7 @@ def _config(stage: Stage) -> list[str]:
 
 def _run(stage: Stage) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
-    status = fit_in_child([*_config(stage), *stage.options], stage.folder)
+    status = fit_in_child([*_config(stage), *stage.options], stage.folder, **{STAGE: "1"})
     if status:
         if not any(stage.folder.iterdir()):
             stage.folder.rmdir()

@@ -64,6 +64,8 @@ def main(arguments: Sequence[str]) -> None:
                 raise UserError(f"encode: --links: {type(quantizer).__name__} has no patterns; only a DQVAE has")
             found = Patterns(known, quantizer.distances()).nearest(codes, told.links)
             columns["neighbours"] = id_lists(read_vocabulary(told.run, vocab).ids, found.rows)
+            if told.links > len(known):
+                print(f"The run knows {len(known):,} {vocab}s: each new one has these for neighbours, and no more")
     write_parquet(told.out, columns)
     shared = (torch.cat([known, codes]).unique(dim=0, return_inverse=True)[1]).tensor_split([len(known)])
     same = torch.isin(shared[1], shared[0]).sum()

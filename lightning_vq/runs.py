@@ -18,6 +18,7 @@ HANDED_DOWN = "LIGHTNING_VQ_RUN_FOLDER"  # set by the process that chose the fol
 TRIAL = "LIGHTNING_VQ_TRIAL"  # set by a sweep for its trials: the file descriptors that lead to it
 MORE = "test_more.json"  # in a run folder: what a test tells beside its metrics
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
+STAGE = "LIGHTNING_VQ_STAGE"  # set for the runs of a chain: how to go on is told by the chain
 QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 

@@ -21,7 +21,7 @@ from lightning_vq.figures import draw, draw_calibration
 from lightning_vq.modules.base import Recommender
 from lightning_vq.report import show
 from lightning_vq.run_config import to_keep
-from lightning_vq.runs import QUIET, TRIAL, read_json, write_json
+from lightning_vq.runs import QUIET, STAGE, TRIAL, read_json, write_json
 from lightning_vq.trainer import Trainer
 
 
@@ -59,7 +59,7 @@ class Verbs(LightningCLI):
                 print(f"Run folder: {folder}")
             raise
         except (SystemExit, KeyboardInterrupt):  # Lightning ends what was interrupted by an exit
-            if QUIET not in os.environ and self.trainer.is_global_zero:
+            if not {QUIET, STAGE} & os.environ.keys() and self.trainer.is_global_zero:
                 print(f"Stopped. To go on: python -m lightning_vq fit --run {folder}", file=sys.stderr)
             raise
         if not self.trainer.is_global_zero:

@@ -163,6 +163,8 @@ def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path)
     assert found["item"] == ["new", "other"]
     assert found["codes"] == [codes[3], codes[5]]
     assert known["item"][3].as_py() in found["neighbours"][0]  # itself, known: it is at no distance
+    many = [*command[:-1], str(tmp_path / "many.parquet")]
+    assert "no more" in done(*many, "--vocabulary=item", "--links=5000")
     assert "out.parquet is there already" in done(*command, "--vocabulary=item", expect=2)
     (tmp_path / "out.parquet").unlink()
     assert "the run codes user and item: say of which the file is by --vocabulary" in done(*command, expect=2)
