@@ -42,9 +42,9 @@ def main(arguments: Sequence[str]) -> None:
     module = quantization_of(told.run)
     names = list(module.quantizers)
     vocab = told.vocabulary or (names[0] if len(names) == 1 else "")
+    if not vocab:
+        raise UserError(f"encode: the run codes {' and '.join(names)}: say of which the file is by --vocabulary")
     if vocab not in names:
-        if not vocab:
-            raise UserError(f"encode: the run codes {' and '.join(names)}: say of which the file is by --vocabulary")
         raise UserError(f"encode: --vocabulary is {vocab!r}{nearest(vocab, names)}")
     if isinstance(module.quantizers[vocab], MGQE):
         raise UserError("encode: MGQE codes an entity by how frequent it is, which is not known of new ones")

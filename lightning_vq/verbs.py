@@ -139,7 +139,7 @@ class Verbs(LightningCLI):
 
     def predict(self, **options: Any) -> None:
         """Write the best items of every user, or the chance of every row."""
-        if not self.model.then.startswith("predict"):
+        if not self.model.predicts:
             assert self.run_folder is not None
             raise UserError(
                 f"{type(self.model).__name__} recommends nothing: python -m lightning_vq {self._then(self.run_folder)}"

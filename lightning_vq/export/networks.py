@@ -148,7 +148,6 @@ def write_network(folder: Path, network: Network) -> list[dict[str, Any]]:
             input_names=[name for name, _ in named], output_names=[network.output[0]],
         )  # fmt: skip
     weights = 4 * sum(one.numel() for one in network.state_dict().values())
-    graph = (
-        folder / FILE
-    ).stat().st_size - weights  # what is done with the weights: a program, which no formula counts
+    # The rest of the file is what is done with the weights: a program, which no formula counts.
+    graph = (folder / FILE).stat().st_size - weights
     return [{"key": FILE, "name": "weights", "bits": 8 * weights, "bytes": weights, "graph": graph, "entities": None}]

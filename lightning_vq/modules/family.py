@@ -16,7 +16,7 @@ from lightning_vq.types import Output
 class Family(LightningModule, ABC):
     """A task: collaborative filtering, click-through rate, relevance regression, list completion."""
 
-    predicts: ClassVar[str]  # name of the file that `predict` writes
+    predicts: ClassVar[str]  # name of the file that `predict` writes; empty: it predicts nothing
     then: ClassVar[str] = "predict --run {run}"  # what a user may want next of a finished run
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class VectorQuantization(Recommender):
         latent_links: more of them by each latent pattern (K').
     """
 
-    predicts: ClassVar[str] = "semantic_ids"
+    predicts: ClassVar[str] = ""
     then: ClassVar[str] = "encode {run} FILE --vocabulary {vocabulary} --out NEW.parquet"
     given: ClassVar[bool] = True
 

@@ -161,7 +161,7 @@ def paired_gain(
     values: list[float],
     words: tuple[str, str] = ("better", "worse"),
 ) -> Gain:
-    """Return the gain of values over those of the same seeds' base.
+    """Return the gain of some seeds' values over those of the same seeds' base.
 
     Args:
         names: row, over, column.
@@ -212,8 +212,8 @@ def gains(paper: Paper, row: Row, over: Row, results: Results, base: Results) ->
     for label in theirs[0].groups:
         if all(label in one.groups for one in (*theirs, *ours)):
             values = ([one.groups[label] for one in theirs], [one.groups[label] for one in ours])
-            if not any(values[0] + values[1]):
-                continue  # cold items that no model ever hits
+            if not any(values[0] + values[1]):  # cold items that no model ever hits
+                continue
             found.append(paired_gain((row.name, over.name, label), None, *values, words_of(str(paper.grouped()))))
     return found
 

@@ -26,33 +26,33 @@ class FeatureInputs(nn.Module):
     def __init__(self, facts: Facts, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.described = [vocab for vocab in VOCABS if vocab in facts.features]  # vocabularies that have features
-        if not self.described:
+        self.vocabs = [vocab for vocab in VOCABS if vocab in facts.features]  # vocabularies that have features
+        if not self.vocabs:
             raise UserError(
                 "the backbone reads features, and neither users nor items have any: give a table of them by "
                 "data.init_args.user_file or item_file"
             )
-        for vocab in self.described:  # (N, F, W) rows, -1 after the last; in checkpoints they stand among the facts
+        for vocab in self.vocabs:  # (N, F, W) rows, -1 after the last; in checkpoints they stand among the facts
             self.register_buffer(f"{vocab}_rows", facts.features[vocab], persistent=False)
-        widths = {vocab: dim * facts.features[vocab].shape[1] for vocab in self.described}
+        widths = {vocab: dim * facts.features[vocab].shape[1] for vocab in self.vocabs}
         self.widths = {vocab: widths.get(vocab, 0) + widths.get(OTHER[vocab], 0) for vocab in VOCABS}
 
     def tables(self) -> dict[str, TableSpec]:
         """Return the tables of values."""
         return {
-            f"{vocab}{FEATURE}": TableSpec(f"{vocab}{FEATURE}", self.dim, quantizable=False) for vocab in self.described
+            f"{vocab}{FEATURE}": TableSpec(f"{vocab}{FEATURE}", self.dim, quantizable=False) for vocab in self.vocabs
         }
 
     def inputs(self, look: Lookup, vocab: Vocab, side: Side) -> list[Tensor]:
         """Return what goes into a tower, in parts (M, F * D)."""
         parts = []
-        if vocab in self.described:
-            parts.append(self._described(look, vocab).index_select(0, side.ids))
-        if OTHER[vocab] in self.described:
-            parts.append(mean_of(self._described(look, OTHER[vocab]), side.recent))
+        if vocab in self.vocabs:
+            parts.append(self._means(look, vocab).index_select(0, side.ids))
+        if OTHER[vocab] in self.vocabs:
+            parts.append(mean_of(self._means(look, OTHER[vocab]), side.recent))
         return parts
 
-    def _described(self, look: Lookup, vocab: Vocab) -> Tensor:
+    def _means(self, look: Lookup, vocab: Vocab) -> Tensor:
         """Return the features of every entity of a vocabulary (N, F * D)."""
 
         def make() -> Tensor:
