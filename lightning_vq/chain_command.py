@@ -153,7 +153,12 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
         if stage is None:
             of = [file for file in files if takes(configs[file], key)]
             if not of:
-                raise UserError(f"chain: {key!r} is an option of no stage")
+                head, _, name = key.rpartition(".init_args.")
+                near = [other for config in configs.values() for other in neighbours(config, key)]
+                names = [other.removeprefix(f"{head}.init_args.") for other in near]
+                every = [other for config in configs.values() for other, _ in leaves(config)]
+                told = nearest(name, names) if names else nearest(key, every)
+                raise UserError(f"chain: {key!r} is an option of no stage{told}")
         else:
             of = [file for file in files if stage in (file.stem, file.stem.partition("_")[0])]
             if not of:
@@ -165,22 +170,33 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
 
 def takes(config: dict[str, Any], key: str) -> bool:
     """Return whether what a config is of has an option: that its class takes, or, where it is of no class, any."""
-    of, rest = config, key
+    return key in neighbours(config, key) or ".init_args." not in key
+
+
+def neighbours(config: dict[str, Any], key: str) -> list[str]:
+    """Return the keys that a config could have in the place of one: of all arguments of its class, if it is of one.
+
+    What follows an argument (an entry of a mapping) stays as it is.
+    """
+    of, rest, before = config, key, ""
     while ".init_args." in rest:
         section, _, rest = rest.partition(".init_args.")
+        before += f"{section}.init_args."
         for part in section.split("."):
             of = of.get(part) or {}
         if "class_path" not in of:
-            return False
+            return []
         module, _, name = of["class_path"].rpartition(".")
         try:
             kind = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError):
             raise UserError(f"there is no class {of['class_path']}") from None
-        if rest.partition(".")[0] not in inspect.signature(kind).parameters:
-            return False
+        argument, _, inner = rest.partition(".")
+        known = list(inspect.signature(kind).parameters)
+        if argument not in known or ".init_args." not in rest:
+            return [before + ".".join(filter(None, (one, inner))) for one in known]
         of = of.get("init_args") or {}
-    return True
+    return []
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

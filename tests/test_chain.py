@@ -130,7 +130,10 @@ def test_a_killed_stage_does_not_go_on_with_other_settings(copied: Path) -> None
 REFUSED = [
     (["--what"], "'--what' is no option of the form --KEY=VALUE"),
     (["--9.monitor=x"], "is of no stage; choose from 1_representations, 2_patterns, 3_recommender"),
-    (["--data.init_args.nothing=1"], "'data.init_args.nothing' is an option of no stage"),
+    (["--data.init_args.nothing=1"], "'data.init_args.nothing' is an option of no stage; choose from "),
+    (["--data.init_args.recnt=20"], "did you mean 'recent'?"),
+    (["--model.init_args.backbone.init_args.dims=8"], "did you mean 'dim'?"),
+    (["--quantization.quantizers.users.init_args.codes=8"], "'quantization.quantizers.user.init_args.codes'?"),
 ]
 
 

@@ -9,6 +9,8 @@ from lightning_vq.reproduce.paper import Paper
 from lightning_vq.reproduce.results import Figure, Results
 from lightning_vq.runs import replacing
 
+ACROSS = 4  # panels side by side, at most
+
 
 def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
     """Write a PNG: for each column the paper's figure (hollow) and ours (dot, bar of one standard deviation)."""
@@ -16,9 +18,12 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
     from matplotlib.figure import Figure as Canvas
 
     rows = list(dict.fromkeys(f.row for f in figures if f.values))
-    canvas = Canvas(figsize=(2.2 + 2.4 * len(columns), 1.2 + 0.32 * len(rows)), layout="constrained")
+    across, down = min(len(columns), ACROSS), math.ceil(len(columns) / ACROSS)
+    canvas = Canvas(figsize=(2.2 + 2.4 * across, 0.4 + (0.8 + 0.32 * len(rows)) * down), layout="constrained")
     FigureCanvasAgg(canvas)
-    panels = canvas.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    panels = canvas.subplots(down, across, sharey=True, squeeze=False).flatten()
+    for axes in panels[len(columns) :]:
+        axes.remove()
     for axes, column in zip(panels, columns):
         for f in figures:
             if f.column == column and f.values:
