@@ -2,11 +2,11 @@
 
     python benchmarks/case_study.py RUN [--out docs/dqrec_case.png]
 
-RUN is a TimedFiltering's that was trained with patterns. Nothing is chosen by eye. Among users who have met as many
-items as a sequence holds, left: of all pairs that share half of their codes or more, the one with the fewest last
-items in common. Right: of all pairs that share no code, the one with the most. Below, for all users: how alike mixes
-of categories are (cosine), of nearest neighbours, of pairs with as many items in common drawn at random, and of any
-pairs.
+RUN is a chain's second run, 2_patterns, beside the first one whose vectors it codes. Nothing is chosen by eye. Among
+users who have met as many items as a sequence holds, left: of all pairs that share half of their codes or more, the one
+with the fewest last items in common. Right: of all pairs that share no code, the one with the most. Below, for all
+users: how alike mixes of categories are (cosine), of nearest neighbours, of pairs with as many items in common drawn at
+random, and of any pairs.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from lightning_vq.runs import read_yaml
 PAIRS = 20_000  # of each kind that the means are over
 
 
-def read(run: Path) -> tuple[TimedData, Path]:
-    config = read_yaml(run / "config.yaml")
-    options: dict[str, Any] = config["data"]["init_args"]
+def read(run: Path) -> TimedData:
+    vectors = Path(read_yaml(run / "config.yaml")["data"]["init_args"]["vectors"])
+    options: dict[str, Any] = read_yaml(vectors / "config.yaml")["data"]["init_args"]
     kept = ("source", "root", "columns", "min_rating", "duplicates", "min_user", "min_item", "split", "ratio", "recent")
     data = TimedData(**{key: options[key] for key in (*kept, "eval_seed")})
     data.setup()
-    return data, Path(config["model"]["init_args"]["patterns"])
+    return data
 
 
 def last_items(data: TimedData) -> torch.Tensor:
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/dqrec_case.png"))
     o = parser.parse_args()
-    data, patterns = read(o.run)
+    data = read(o.run)
     assert data.raw is not None
     names, rows = category_rows(data.raw.item_metadata)
     kinds = torch.zeros(data.item_count, len(names) + 1)
@@ -58,12 +58,12 @@ def main() -> None:
     mixes = last @ kinds[:, :-1]  # (U, G)
     mixes /= mixes.norm(dim=1, keepdim=True).clamp_min(1e-9)
     common = (last @ last.T).fill_diagonal_(-1)  # (U, U)
-    codes = torch.tensor(pq.read_table(patterns / "semantic_ids" / "user.parquet")["codes"].to_pylist())
+    codes = torch.tensor(pq.read_table(o.run / "semantic_ids" / "user.parquet")["codes"].to_pylist())
     agree = sum((column[:, None] == column).int() for column in codes.unbind(1))
     ids = data.raw.user_ids.to_pylist()
     place = {user: row for row, user in enumerate(ids)}
     near = torch.tensor(
-        [place[one[0]] for one in pq.read_table(patterns / "links" / "user.parquet")["neighbours"].to_pylist()]
+        [place[one[0]] for one in pq.read_table(o.run / "links" / "user.parquet")["neighbours"].to_pylist()]
     )
     full = last.sum(1) == data.recent
     asked = full[:, None] & full & ~torch.eye(len(ids), dtype=torch.bool)

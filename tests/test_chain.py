@@ -13,11 +13,12 @@ from command import done
 from served import tells_its_bytes
 
 from lightning_vq import chain_command
-from lightning_vq.chain_command import main, stages_of, takes
+from lightning_vq.chain_command import main
 from lightning_vq.errors import UserError
 from lightning_vq.modules import Recommender
 from lightning_vq.runs import read_yaml
 from lightning_vq.serving import load
+from lightning_vq.stages import stages_of, takes
 
 CHAIN = Path("conf/dqrec").absolute()
 SMALL = [
@@ -48,6 +49,14 @@ def test_each_stage_reads_what_the_one_before_left(finished: Path) -> None:
     assert links.column_names == ["item", "neighbours", "distances", "latent"]
     assert all(len(near) == 30 for near in links["neighbours"])
     assert (third / "representations" / "user.parquet").is_file()
+
+
+def test_only_the_first_stages_are_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(CHAIN), "--out", str(tmp_path), "--until=1", *SMALL])
+    assert [path.name for path in sorted(tmp_path.glob("[0-9]*"))] == ["1_representations"]
+    assert "The chain is complete until 1_representations" in capsys.readouterr().out
+    with pytest.raises(UserError, match="'2_paterns' is no stage; did you mean '2_patterns'"):
+        main([str(CHAIN), "--out", str(tmp_path), "--until=2_paterns", *SMALL])
 
 
 def test_what_is_complete_is_skipped(

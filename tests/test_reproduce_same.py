@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lightning_vq.chain_command import RECORD, Stage, stages_of
+from lightning_vq.chain_command import RECORD
 from lightning_vq.reproduce.paper import Paper, read_paper
 from lightning_vq.reproduce.results import Gain, Result, families
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.reproduce.same import take_stages
 from lightning_vq.runs import read_json, write_json
+from lightning_vq.stages import Stage, stages_of
 
 
 def row_runs(table: str, name: str, out: Path) -> RowRuns:

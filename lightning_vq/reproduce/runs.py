@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from lightning_vq.chain_command import Stage, leaves, run_stages, stages_of
+from lightning_vq.chain_command import run_stages
 from lightning_vq.errors import UserError
 from lightning_vq.reproduce.files import digests
 from lightning_vq.reproduce.paper import Budget, Paper, Row
@@ -22,6 +22,7 @@ from lightning_vq.reproduce.results import Result, read_result
 from lightning_vq.reproduce.same import same_row, take_stages
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 from lightning_vq.sources.folders import is_path
+from lightning_vq.stages import Stage, leaves, stages_of
 from lightning_vq.sweep.command import main as sweep
 from lightning_vq.sweep.space import option
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_vq.chain_command import RECORD, Stage, finished
+from lightning_vq.chain_command import RECORD, finished
 from lightning_vq.runs import read_json, write_json
+from lightning_vq.stages import Stage
 
 
 def same_row(folder: Path, settings: dict[str, Any]) -> Path | None:
