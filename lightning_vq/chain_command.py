@@ -1,6 +1,7 @@
 """`python -m lightning_vq chain DIR`: runs that follow each other, of which each reads what an earlier one left."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from filelock import FileLock
 
 from lightning_vq.child import first_refused, fit_in_child
 from lightning_vq.errors import UserError
+from lightning_vq.moved_chain import mend_paths
 from lightning_vq.parser import Parser
 from lightning_vq.runs import STAGE, read_json, write_json
 from lightning_vq.stages import Stage, stage_named, stages_of
@@ -60,8 +62,15 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
         KeyboardInterrupt: it was stopped.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".lock"):  # a second process waits, and then finds them complete
-        _run_stages(stages, out)
+    lock = out / ".lock"
+    with FileLock(lock):  # a second process waits, and then finds them complete
+        if (out / RECORD).is_file():
+            mend_paths(out, out / RECORD, stages)
+        try:
+            _run_stages(stages, out)
+        finally:
+            if list(out.iterdir()) == [lock]:  # nothing came of it
+                shutil.rmtree(out)
 
 
 def _run_stages(stages: Sequence[Stage], out: Path) -> None:

@@ -89,9 +89,9 @@ def test_what_fails_is_told_and_gone_on_with(finished: Path, tmp_path: Path, cap
 
 def test_what_no_stage_takes_is_told_before_the_first_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="stage 3_recommender cannot run; see above"):
-        main([str(CHAIN), "--out", str(tmp_path), *SMALL, "--3.model.init_args.lnks=3"])
+        main([str(CHAIN), "--out", str(tmp_path / "out"), *SMALL, "--3.model.init_args.lnks=3"])
     assert "lnks" in capfd.readouterr().err
-    assert not (tmp_path / "1_representations").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_go_where_they_are_taken() -> None:
@@ -111,10 +111,27 @@ def test_options_go_where_they_are_taken() -> None:
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A whole chain in a folder of its own."""
-    shutil.copytree(finished, tmp_path / "copy")
-    recorded = tmp_path / "copy" / "chain.json"
-    recorded.write_text(recorded.read_text().replace(str(finished), str(tmp_path / "copy")))
-    return tmp_path / "copy"
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_a_chain_that_was_moved_reads_its_own_runs(
+    finished: Path, copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_command, "fit_in_child", lambda *_: pytest.fail("it was run again"))
+    before = (finished / "chain.json").read_bytes()
+    main([str(CHAIN), "--out", str(copied), *SMALL])
+    told = capsys.readouterr().out
+    assert f"{copied} has come from {finished}: the paths in it are mended" in told
+    assert told.count("complete, in") == 3
+    assert all(str(finished) not in file.read_text() for file in (*copied.glob("*/config.yaml"), copied / "chain.json"))
+    finished.rename(finished.with_name("gone"))
+    try:
+        done("test", "--run", str(copied / "3_recommender"))
+    finally:
+        finished.with_name("gone").rename(finished)
+    assert (finished / "chain.json").read_bytes() == before
+    main([str(CHAIN), "--out", str(copied), *SMALL])
+    assert "has come from" not in capsys.readouterr().out
 
 
 def test_what_was_made_from_a_run_that_is_gone_is_not_complete(copied: Path) -> None:
