@@ -169,7 +169,7 @@ def draw_comparison(path: Path, rows: Sequence[Comparison], metric: str) -> None
     heights = [(0.12 + 0.14 * len(runs)) * len(names) for names in labels]
     figure = Figure(figsize=(6.4, 1.7 + 0.22 * len(runs) + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    titles = (f"Difference from {_plain(against)},\n95 % interval", f"{metric} by group (n)")
+    titles = (f"Difference, 95 % interval, from\n{_plain(against)}", f"{metric} by group (n)")
     drawn = figure.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0]
     for axes, title, panel, names in zip(drawn, titles, panels, labels):
         axes.axvline(0, color="black", linewidth=0.8)
