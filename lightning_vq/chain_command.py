@@ -1,7 +1,6 @@
 """`python -m lightning_vq chain DIR`: runs that follow each other, of which each reads what an earlier one left."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +60,7 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
         UserError: a stage was run otherwise before, or fails.
         KeyboardInterrupt: it was stopped.
     """
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     lock = out / ".lock"
     with FileLock(lock):  # a second process waits, and then finds them complete
@@ -69,8 +69,9 @@ def run_stages(stages: Sequence[Stage], out: Path) -> None:
         try:
             _run_stages(stages, out)
         finally:
-            if list(out.iterdir()) == [lock]:  # nothing came of it
-                shutil.rmtree(out)
+            if made and list(out.iterdir()) == [lock]:  # nothing came of it
+                lock.unlink()
+                out.rmdir()
 
 
 def _run_stages(stages: Sequence[Stage], out: Path) -> None:
@@ -96,7 +97,12 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
         print(f"\n{head}:", flush=True)
         done[stage.file.stem] = stage.asked
         write_json(out / RECORD, done)
-        _run(stage)
+        try:
+            _run(stage)
+        finally:
+            if not stage.folder.is_dir():  # it was refused
+                del done[stage.file.stem]
+                write_json(out / RECORD, done) if done else (out / RECORD).unlink()
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:

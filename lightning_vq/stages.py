@@ -69,9 +69,10 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
             if not of:
                 head, _, name = key.rpartition(".init_args.")
                 near = [other for config in configs.values() for other in neighbours(config, key)]
-                names = [other.removeprefix(f"{head}.init_args.") for other in near]
+                before = f"{head}.init_args."
+                names = [other.removeprefix(before) for other in near if other.startswith(before)]
                 every = [other for config in configs.values() for other, _ in leaves(config)]
-                told = nearest(name, names) if names else nearest(key, every)
+                told = nearest(name, names) if names else nearest(key, near or every)
                 raise UserError(f"chain: {key!r} is an option of no stage{told}")
         else:
             of = [file for file in files if is_named(stage, file)]
@@ -97,8 +98,8 @@ def neighbours(config: dict[str, Any], key: str) -> list[str]:
         section, _, rest = rest.partition(".init_args.")
         before += f"{section}.init_args."
         for part in section.split("."):
-            of = of.get(part) or {}
-        if "class_path" not in of:
+            of = of.get(part) or {} if isinstance(of, dict) else {}
+        if not isinstance(of, dict) or "class_path" not in of:
             return []
         module, _, name = of["class_path"].rpartition(".")
         try:

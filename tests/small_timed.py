@@ -55,7 +55,7 @@ def fitted(
 def first_stage(folder: Path) -> tuple[TimedFiltering, TimedData]:
     module, data = TimedFiltering(FeatureTower(8, layers=(12,)), lr=1e-2, ks=(5,)), timed()
     fitted(module, data, folder)
-    (folder / "config.yaml").write_text("{}\n")
+    (folder / "config.yaml").write_text(f"data: {{init_args: {{recent: {data.recent}}}}}\n")
     return module, data
 
 

@@ -124,6 +124,8 @@ def test_a_chain_that_was_moved_reads_its_own_runs(
     assert f"{copied} has come from {finished}: the paths in it are mended" in told
     assert told.count("complete, in") == 3
     assert all(str(finished) not in file.read_text() for file in (*copied.glob("*/config.yaml"), copied / "chain.json"))
+    with pytest.raises(UserError, match="made with other settings"):  # which is no move, and mends nothing
+        main([str(CHAIN), "--out", str(copied), *SMALL, "--2.data.init_args.vectors=/elsewhere/1_representations"])
     finished.rename(finished.with_name("gone"))
     try:
         done("test", "--run", str(copied / "3_recommender"))
@@ -148,6 +150,7 @@ def test_what_was_made_from_another_run_is_not_complete(copied: Path) -> None:
 
 
 def test_a_killed_stage_does_not_go_on_with_other_settings(copied: Path) -> None:
+    main([str(CHAIN), "--out", str(copied), *SMALL])
     (copied / "3_recommender" / "metrics.json").unlink()
     with pytest.raises(UserError, match="3_recommender was made with other settings"):
         main([str(CHAIN), "--out", str(copied), *SMALL, "--3.model.init_args.lr=0.5"])
@@ -158,6 +161,10 @@ REFUSED = [
     (["--9.monitor=x"], "is of no stage; choose from 1_representations, 2_patterns, 3_recommender"),
     (["--data.init_args.nothing=1"], "'data.init_args.nothing' is an option of no stage; choose from "),
     (["--data.init_args.recnt=20"], "did you mean 'recent'?"),
+    (["--model.init_args.backbon.init_args.dim=3"], "did you mean 'model.init_args.backbone.init_args.dim'?"),
+    (["--model.init_args.lr.init_args.x=1"], "'model.init_args.lr.init_args.x' is an option of no stage"),
+    (["--data.init_args.source.x.init_args.y=1"], "is an option of no stage"),
+    (["--trainer.max_epochs.init_args.q=2"], "is an option of no stage"),
     (["--model.init_args.backbone.init_args.dims=8"], "did you mean 'dim'?"),
     (["--quantization.quantizers.users.init_args.codes=8"], "'quantization.quantizers.user.init_args.codes'?"),
 ]

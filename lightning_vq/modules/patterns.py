@@ -92,7 +92,8 @@ class Augmentation:
             # One more than is asked for, since an entity is not its own neighbour.
             self.near[vocab] = Neighbours(patterns, links + 1)
             self.latent_near[vocab] = Neighbours(patterns, latent_links + 1)
-        self.model = None if static_codes else _model_of(run, self.module)
+        # A sequence is as long as the model of the vectors has learned to read it.
+        self.coder = None if static_codes else _model_of(run, self.module)
         self._states: dict[tuple[str, int], States] = {}
 
     def codes(self, vocab: str, side: Side, part: int) -> Tensor:
@@ -123,11 +124,11 @@ class Augmentation:
         quantizer, vectors = self.module.quantizers[vocab], self.module.tables[vocab]
         assert isinstance(quantizer, DQVAE)
         timeline = self.data.timelines[part][vocab]
-        if self.model is None:
+        if self.coder is None:
             owners = timeline.owners(torch.arange(timeline.states))
             codes, latent = (of[owners] for of in (self.stored[vocab], quantizer.latent(vectors, self.stored[vocab])))
         else:
-            codes, latent = _coded(vocab, quantizer, timeline, self.model, self.data.recent)
+            codes, latent = _coded(vocab, quantizer, timeline, *self.coder)
         more = None
         if self.latent_links:
             # Position by position: that many ids at once would take as often the memory of all codes.
@@ -152,8 +153,8 @@ def _coded(vocab: str, quantizer: DQVAE, timeline: Timeline, model: Recommender,
     return whole, latent
 
 
-def _model_of(run: Path, coded: VectorQuantization) -> Recommender:
-    """Return the model whose vectors a run has coded.
+def _model_of(run: Path, coded: VectorQuantization) -> tuple[Recommender, int]:
+    """Return the model whose vectors a run has coded, and how many others its sequences hold (T).
 
     Args:
         run: that coded them.
@@ -176,4 +177,4 @@ def _model_of(run: Path, coded: VectorQuantization) -> Recommender:
         _, now = read_vectors(Path(vectors) / FOLDER / f"{vocab}.parquet", vocab)
         if not torch.equal(now, coded.tables[vocab]):
             raise UserError(f"{vectors} has been run anew since {run} coded its vectors: run that one anew, too")
-    return model.eval()
+    return model.eval(), int(read_yaml(Path(vectors) / "config.yaml")["data"]["init_args"]["recent"])

@@ -118,6 +118,17 @@ def test_validation_knows_nothing_of_the_test() -> None:
                 assert not held & {(user, item) for user in users}
 
 
+def test_states_are_coded_by_sequences_as_long_as_the_first_stage_had(stages: Any) -> None:
+    codes = []
+    for recent in (6, 2):
+        data = timed(recent=recent)
+        data.setup()
+        line = data.timelines[TEST]["user"]
+        of_all = Side(line.owners(torch.arange(line.states)), torch.arange(line.states), torch.empty(0))
+        codes.append(Augmentation(stages[0] / "2", data, 4, 0, False).codes("user", of_all, TEST))
+    assert torch.equal(*codes)
+
+
 def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: Path) -> None:
     folder, first, _, _ = stages
     again = tmp_path / "1"
