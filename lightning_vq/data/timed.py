@@ -44,7 +44,7 @@ class TimedData(CollaborativeData):
         min_item: drop items with fewer.
         split: "ratio_by_time" cuts each user's history as it stands; see `splits.py` for the others.
         ratio: shares of train, dev and test.
-        recent: others of a sequence (T), the last that were met: the more they are, the less their mean tells of now.
+        recent: others of a sequence (T), the last that were met.
         user_file: CSV, TSV or Parquet of users' features, with a column user; else users.csv.gz of a named source.
         item_file: the same of items, with a column item. Of titles and categories for trees nothing is taken from it.
         user_features: columns of that file; None: all but those that tell nearly every user apart.
