@@ -4,9 +4,9 @@
 
 RUN is the first stage of a chain, whose representations of users and of items are taken, or any run of collaborative
 filtering without a quantizer on its items, whose item table is. The error is the mean squared reconstruction error over
-the vectors' variance. The problem is the same (see the head of
-quantizers/dqvae.py), so the figures tell which way is nearer to its solution and what it costs. DQRec's settings: 4
-groups, 128 codes, Adam at 1e-3, batches of 1,024, beta 0.25.
+the vectors' variance. The problem is the same (see the head of quantizers/dqvae.py), so the figures tell which way is
+nearer to its solution and what it costs. DQRec's settings: 4 groups, 128 codes, Adam at 1e-3, batches of 1,024, beta
+0.25.
 """
 
 import argparse

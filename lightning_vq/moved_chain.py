@@ -30,7 +30,7 @@ def mend_paths(out: Path, record: Path, stages: Sequence[Stage]) -> None:
         mended = with_paths(read_yaml(config), now)
         with replacing(config) as temporary:
             temporary.write_text(yaml.safe_dump(mended, sort_keys=False))
-    of_now = {stage.file.stem: stage.asked["options"] for stage in stages}
+    of_now = {stage.file.stem: sorted(stage.options) for stage in stages}
     write_json(record, {name: {**one, "options": of_now.get(name, one["options"])} for name, one in done.items()})
     print(f"{out} has come from {old}: the paths in it are mended", flush=True)
 

@@ -67,13 +67,7 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
         if stage is None:
             of = [file for file in files if takes(configs[file], key)]
             if not of:
-                head, _, name = key.rpartition(".init_args.")
-                near = [other for config in configs.values() for other in neighbours(config, key)]
-                before = f"{head}.init_args."
-                names = [other.removeprefix(before) for other in near if other.startswith(before)]
-                every = [other for config in configs.values() for other, _ in leaves(config)]
-                told = nearest(name, names) if names else nearest(key, near or every)
-                raise UserError(f"chain: {key!r} is an option of no stage{told}")
+                raise UserError(f"chain: {key!r} is an option of no stage{_nearest_key(key, list(configs.values()))}")
         else:
             of = [file for file in files if is_named(stage, file)]
             if not of:
@@ -81,6 +75,17 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
         for file in of:
             chosen[file].append(keyed)
     return [Stage(file, configs[file], chosen[file], runs[file.stem], reads[file]) for file in files]
+
+
+def _nearest_key(key: str, configs: Sequence[dict[str, Any]]) -> str:
+    """Return what `nearest` tells: of an argument of a known class by itself, since whole keys are alike for what they
+    begin with; else of keys that the configs have."""
+    head, between, name = key.rpartition(".init_args.")
+    near = [other for config in configs for other in neighbours(config, key)]
+    names = [other.removeprefix(head + between) for other in near if other.startswith(head + between)]
+    if names:
+        return nearest(name, names)
+    return nearest(key, near or [other for config in configs for other, _ in leaves(config)])
 
 
 def takes(config: dict[str, Any], key: str) -> bool:
