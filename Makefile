@@ -59,6 +59,8 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) dqrec/table1
 	$(REPRODUCE) dqrec/table3
 	$(REPRODUCE) dqrec/figure3
+	$(RUN) -m lightning_vq reproduce --out $(OUT)/papers dqrec/figure4
+	$(RUN) benchmarks/anchors.py --out $(OUT)/papers/dqrec/table1/anchors.csv
 	$(if $(RECBOLE),$(RUN) benchmarks/against_recbole.py --recbole $(RECBOLE))
 
 benchmark: $(VENV)/.made

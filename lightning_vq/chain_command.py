@@ -81,8 +81,10 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
         before, now = done.get(stage.file.stem, {}), stage.asked
         if stage.folder.is_dir() and any(before.get(key) != now[key] for key in ("config", "options")):
             raise _other(stage.folder, f"with other settings than those of now ({_changes(before, now)})")
-        if stage not in left and set(stage.reads) & {one.file.stem for one in left}:
-            raise _other(stage.folder, "from a run that is not there any more")
+        if stage.folder.is_dir() and before["reads"] != now["reads"]:
+            gone = "a run that is not there any more"
+            new = "another run than the one that is there now"
+            raise _other(stage.folder, f"from {gone if before['reads'].keys() - now['reads'] else new}")
     if left[1:]:  # what no parser takes is told before hours of the first stage
         refused = first_refused([[*_config(stage), *stage.options] for stage in left[1:]])
         if refused is not None:
@@ -90,8 +92,6 @@ def _run_stages(stages: Sequence[Stage], out: Path) -> None:
     for number, stage in enumerate(stages, start=1):
         head = f"Stage {number} of {len(stages)}, {stage.file.stem}"
         if finished(stage.folder):
-            if done[stage.file.stem] != stage.asked:
-                raise _other(stage.folder, "from another run than the one that is there now")
             print(f"{head}: complete, in {stage.folder}", flush=True)
             continue
         print(f"\n{head}:", flush=True)

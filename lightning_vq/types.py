@@ -35,6 +35,7 @@ class Facts(NamedTuple):
     features: dict[str, Tensor] = {}  # vocabulary -> (N, F, W) rows of "<vocabulary>_feature", -1 after the last
     vectors: dict[str, Tensor] = {}  # vocabulary -> (N, D) that are given; not in checkpoints, whose tables they are
     patterns: dict[str, tuple[int, ...]] = {}  # vocabulary -> how many codes each position of a semantic id has
+    coded_by: str = ""  # digest of the quantizers that patterns are of
 
 
 class TableSpec(NamedTuple):

@@ -149,6 +149,15 @@ def test_what_was_made_from_another_run_is_not_complete(copied: Path) -> None:
         main([str(CHAIN), "--out", str(copied), *SMALL])
 
 
+def test_a_killed_stage_does_not_go_on_from_another_run(copied: Path) -> None:
+    main([str(CHAIN), "--out", str(copied), *SMALL])
+    (copied / "3_recommender" / "metrics.json").unlink()
+    told = copied / "2_patterns" / "metrics.json"
+    told.write_text(told.read_text().replace('"seed": 0', '"seed": 7'))
+    with pytest.raises(UserError, match="3_recommender was made from another run than the one that is there now"):
+        main([str(CHAIN), "--out", str(copied), *SMALL])
+
+
 def test_a_killed_stage_does_not_go_on_with_other_settings(copied: Path) -> None:
     main([str(CHAIN), "--out", str(copied), *SMALL])
     (copied / "3_recommender" / "metrics.json").unlink()

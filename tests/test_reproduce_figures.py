@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from lightning_vq.reproduce.gains import gains, paired_gain, words_of
 from lightning_vq.reproduce.paper import Row, read_paper
 from lightning_vq.reproduce.report import number
-from lightning_vq.reproduce.results import Figure, Result, gains, paired_gain, words_of
+from lightning_vq.reproduce.results import Figure, Result
 
 
 def test_verdicts() -> None:

@@ -1,15 +1,17 @@
 """What has run under another name is not run again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from lightning_vq.chain_command import RECORD
+from lightning_vq.reproduce.gains import Gain, families, paired_seeds
 from lightning_vq.reproduce.paper import Paper, read_paper
-from lightning_vq.reproduce.results import Gain, Result, families
+from lightning_vq.reproduce.results import Result
 from lightning_vq.reproduce.runs import RowRuns
-from lightning_vq.reproduce.same import take_stages
+from lightning_vq.reproduce.same import runs_of, take_stages
 from lightning_vq.runs import read_json, write_json
 from lightning_vq.stages import Stage, stages_of
 
@@ -67,6 +69,21 @@ def test_stages_of_the_same_settings_are_run_once(tmp_path: Path) -> None:
     complete(stage_folders(unfinished, []), unfinished)
     write_json(unfinished / "1_representations/metrics.json", {"state": "running"})
     assert take_stages(stage_folders(unfinished.parent / "b", []), unfinished.parent / "b") == []
+
+
+def test_seeds_whose_stages_were_made_anew_are_not_compared(tmp_path: Path) -> None:
+    """A stage that two rows share must be one run; others, of other settings, may be what they are."""
+    a, b = stage_folders(tmp_path / "a", []), stage_folders(tmp_path / "b", [])
+    codes = stage_folders(tmp_path / "c", ["--2.quantization.quantizers.user.init_args.codes=64"])
+    for stages, out in ((a, tmp_path / "a"), (b, tmp_path / "b"), (codes, tmp_path / "c")):
+        complete(stages, out)
+    shutil.copytree(tmp_path / "a" / "1_representations", tmp_path / "c" / "1_representations", dirs_exist_ok=True)
+    made = {name: Result({}, {}, stages=runs_of(stages)) for name, stages in (("a", a), ("b", b), ("codes", codes))}
+    assert [len(one.stages) for one in made.values()] == [2, 2, 2]
+    assert made["a"].stages.keys() == made["b"].stages.keys() != made["codes"].stages.keys()
+    base = dict.fromkeys((1, 2, 3), made["a"])
+    assert paired_seeds({1: made["a"], 2: made["b"], 4: made["a"]}, base) == ([1], [2])
+    assert paired_seeds({1: made["codes"], 3: Result({}, {})}, base) == ([1, 3], [])
 
 
 def test_columns_chosen_beforehand_are_tested_alone() -> None:

@@ -5,6 +5,7 @@ DQ-VAE of the second one codes the representation. Neighbours are among entities
 Shapes: N entities, S states, M of either kind, L codes, K neighbours, K' more of each latent pattern.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ from lightning_vq.runs import checked_run, read_yaml
 from lightning_vq.types import Side
 
 
-def pattern_sizes(run: Path) -> dict[str, tuple[int, ...]]:
-    """Return how many codes each position of semantic ids has, by vocabulary.
+def patterns_of(run: Path) -> tuple[dict[str, tuple[int, ...]], str]:
+    """Return how many codes each position of semantic ids has, by vocabulary, and a digest of what codes them.
 
     Raises:
         UserError: the folder is not of a run that codes users and items.
@@ -36,7 +37,16 @@ def pattern_sizes(run: Path) -> dict[str, tuple[int, ...]]:
     missing = [vocab for vocab in VOCABS if vocab not in module.quantizers]
     if missing:
         raise UserError(f"{run} codes no {missing[0]}s: quantization.quantizers must name user and item")
-    return {vocab: tuple(module.quantizers[vocab].codebook_sizes) for vocab in VOCABS}  # type: ignore[arg-type]
+    return {vocab: tuple(module.quantizers[vocab].codebook_sizes) for vocab in VOCABS}, _digest(module)  # type: ignore[arg-type]
+
+
+def _digest(module: VectorQuantization) -> str:
+    """Return a digest of the quantizers of users and items, whose codes a model has learned the meaning of."""
+    found = hashlib.sha256()
+    for vocab in VOCABS:
+        for name, value in module.quantizers[vocab].state_dict().items():
+            found.update(f"{vocab} {name}".encode() + value.cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def quantization_of(run: Path) -> VectorQuantization:
@@ -56,7 +66,7 @@ class States(NamedTuple):
     """What is known of the states of users, or of items."""
 
     codes: Tensor  # (S, L) int32 numbered through all positions
-    near: Tensor  # (S,) int32 row of their semantic id's Neighbours
+    near: Tensor | None  # (S,) int32 row of their semantic id's Neighbours; None: not asked for
     latent: Tensor | None  # (S, L) int32 row of each latent pattern's; None: not asked for
 
 
@@ -69,15 +79,23 @@ class Augmentation:
         links: neighbours of each (K).
         latent_links: more of each latent pattern (K').
         static_codes: codes are those of entities after training.
+        linked: vocabularies of which `linked` will be asked.
+        digest: of what has coded the patterns that a model was trained with, see `patterns_of`; "": not known.
 
     Raises:
-        UserError: the runs are of other users or items, or their vectors are of no moment.
+        UserError: the runs are of other users or items, or of other training interactions than the data's, or have
+            been run anew since the model was trained; or their vectors are of no moment.
     """
 
-    def __init__(self, run: Path, data: TimedData, links: int, latent_links: int, static_codes: bool) -> None:
-        self.data, self.links, self.latent_links = data, links, latent_links
+    def __init__(
+        self, run: Path, data: TimedData, links: int, latent_links: int, static_codes: bool,
+        linked: tuple[str, ...] = VOCABS, digest: str = "",
+    ) -> None:  # fmt: skip
+        self.data, self.links, self.latent_links, self.of_links = data, links, latent_links, linked
         self.module, facts = quantization_of(run), data.facts()
         assert self.module.facts is not None
+        if digest and digest != _digest(self.module):
+            raise UserError(f"{run} has been run anew since this model was trained with its codes: train it anew, too")
         self.stored, self.near, self.latent_near = dict[str, Tensor](), dict[str, Neighbours](), dict[str, Neighbours]()
         for vocab in VOCABS:
             if self.module.facts.ids[vocab] != facts.ids[vocab]:
@@ -93,7 +111,7 @@ class Augmentation:
             self.near[vocab] = Neighbours(patterns, links + 1)
             self.latent_near[vocab] = Neighbours(patterns, latent_links + 1)
         # A sequence is as long as the model of the vectors has learned to read it.
-        self.coder = None if static_codes else _model_of(run, self.module)
+        self.coder = _coder(run, self.module, facts.pairs, static_codes)
         self._states: dict[tuple[str, int], States] = {}
 
     def codes(self, vocab: str, side: Side, part: int) -> Tensor:
@@ -109,6 +127,7 @@ class Augmentation:
     def linked(self, vocab: str, side: Side, part: int) -> Tensor:
         """Return the neighbours (M, Q) of states, -1 for none: K, and those of latent patterns, each once."""
         known, states, owners = self._known(vocab, part), side.states.cpu(), side.ids.cpu()
+        assert known.near is not None
         near = without(self.near[vocab].rows[known.near[states].long()].long(), owners, self.links)
         if known.latent is not None:
             rows = self.latent_near[vocab].rows[known.latent[states].long()].long()  # (M, L, K' + 1)
@@ -129,13 +148,15 @@ class Augmentation:
             codes, latent = (of[owners] for of in (self.stored[vocab], quantizer.latent(vectors, self.stored[vocab])))
         else:
             codes, latent = _coded(vocab, quantizer, timeline, *self.coder)
-        more = None
-        if self.latent_links:
+        near = more = None
+        if vocab in self.of_links:
+            near = self.near[vocab].places(codes)
+        if vocab in self.of_links and self.latent_links:
             # Position by position: that many ids at once would take as often the memory of all codes.
             each = [self.latent_near[vocab].places(one) for one in latent_patterns(codes, latent)]
             more = torch.stack(each, 1)
         offsets = torch.tensor([0, *quantizer.codebook_sizes[:-1]]).cumsum(0)
-        known = States((codes + offsets).int(), self.near[vocab].places(codes), more)
+        known = States((codes + offsets).int(), near, more)
         self._states[vocab, part] = known
         return known
 
@@ -153,21 +174,37 @@ def _coded(vocab: str, quantizer: DQVAE, timeline: Timeline, model: Recommender,
     return whole, latent
 
 
-def _model_of(run: Path, coded: VectorQuantization) -> tuple[Recommender, int]:
+def _coder(run: Path, coded: VectorQuantization, pairs: Tensor | None, static: bool) -> tuple[Recommender, int] | None:
     """Return the model whose vectors a run has coded, and how many others its sequences hold (T).
+
+    None for static codes, which need neither.
 
     Args:
         run: that coded them.
         coded: its model.
+        pairs: (E, 2) training interactions, which that model's must be among.
+        static: codes are those after training.
 
     Raises:
-        UserError: it coded vectors of files, or of a model that reads ids, or of one that has been trained anew since.
+        UserError: it coded vectors of a model that was trained on other interactions; or, if codes are not static, of
+            files, of a model that reads ids, or of one that has been trained anew since.
     """
     vectors: Any = read_yaml(run / "config.yaml")["data"]["init_args"]["vectors"]
+    if static and not (isinstance(vectors, str) and Path(vectors).is_dir()):
+        return None  # of files, or of a run that is not there any more: codes are all that is needed
     if not isinstance(vectors, str):
         raise UserError(f"{run} codes vectors of files, which are of no moment: set model.init_args.static_codes=true")
     _, weights = checked_run(Path(vectors), "best.ckpt")
     model = Recommender.load_from_checkpoint(weights)
+    assert model.facts is not None
+    unknown = _without(model.facts.pairs, pairs)
+    if unknown:
+        raise UserError(
+            f"{vectors} was trained on {unknown:,} interactions that are not among the training ones of this data: its "
+            "codes may know of the test. Run the stages on the same data and split"
+        )
+    if static:
+        return None
     if not isinstance(model.backbone, FeatureTower):
         raise UserError(
             f"{vectors} is of {type(model.backbone).__name__}, which represents entities and not their moments: "
@@ -178,3 +215,11 @@ def _model_of(run: Path, coded: VectorQuantization) -> tuple[Recommender, int]:
         if not torch.equal(now, coded.tables[vocab]):
             raise UserError(f"{vectors} has been run anew since {run} coded its vectors: run that one anew, too")
     return model.eval(), int(read_yaml(Path(vectors) / "config.yaml")["data"]["init_args"]["recent"])
+
+
+def _without(pairs: Tensor | None, known: Tensor | None) -> int:
+    """Return how many pairs (E, 2) of users and items are not among known ones; 0 where either are not told."""
+    if pairs is None or known is None:
+        return 0
+    mine, theirs = (of[:, 0].long() << 32 | of[:, 1].long() for of in (pairs, known))
+    return int((~torch.isin(mine, theirs)).sum())

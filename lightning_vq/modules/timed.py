@@ -21,7 +21,7 @@ from lightning_vq.data.vectors import FOLDER
 from lightning_vq.errors import UserError
 from lightning_vq.metrics import MetricName, Ranks
 from lightning_vq.modules.collaborative import CollaborativeFiltering
-from lightning_vq.modules.patterns import Augmentation, pattern_sizes
+from lightning_vq.modules.patterns import Augmentation, patterns_of
 from lightning_vq.modules.ranking import ranks_alone, refuse_nan
 from lightning_vq.runs import write_parquet
 from lightning_vq.types import PATTERN, Encounter, Facts, Output, Side, TimedCases, TimedPairs
@@ -98,17 +98,20 @@ class TimedFiltering(CollaborativeFiltering):
 
     def build(self, facts: Facts) -> None:
         if self.patterns is not None and not facts.patterns:  # the data's: a checkpoint's have them
-            sizes = pattern_sizes(Path(self.patterns))
+            sizes, digest = patterns_of(Path(self.patterns))
             rows = {f"{vocab}{PATTERN}": sum(of) for vocab, of in sizes.items()}
-            facts = facts._replace(patterns=sizes, rows=facts.rows | rows)
+            facts = facts._replace(patterns=sizes, coded_by=digest, rows=facts.rows | rows)
         super().build(facts)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if self.patterns is not None and self.augmentation is None and isinstance(data, TimedData):
-            asked = (self.links, self.latent_links if self.towers.links else 0)
-            self.augmentation = Augmentation(Path(self.patterns), data, *asked, self.static_codes)
+            assert self.facts is not None
+            self.augmentation = Augmentation(
+                Path(self.patterns), data, self.links, self.latent_links, self.static_codes, self.towers.links,
+                self.facts.coded_by,
+            )  # fmt: skip
 
     # -- training ----------------------------------------------------------------------------------------------------
 

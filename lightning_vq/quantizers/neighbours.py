@@ -43,7 +43,11 @@ def distinct(codes: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
 def code_distances(books: Tensor) -> Tensor:
     """Return the squared distances (L, J, J) between the codes of each of L books (L, J, W)."""
     wide = books.detach().double()
-    return (wide[:, :, None] - wide[:, None]).square().sum(3).float()
+    found = torch.empty(*wide.shape[:2], wide.shape[1], device=wide.device)
+    for table, book in zip(found, wide):
+        for row, code in zip(table, book):  # (J, W) at a time: all differences are W times the result
+            row.copy_((book - code).square().sum(1))
+    return found
 
 
 class Patterns:
@@ -149,8 +153,13 @@ def second_nearest(turned: Tensor, books: Tensor, codes: Tensor) -> Tensor:
         books: (L, J, W).
         codes: (..., L) at hand.
     """
-    far = torch.einsum("...lw,ljw->...lj", turned, books).mul_(-2).add_(books.square().sum(2))
-    return far.scatter_(-1, codes[..., None].long(), torch.inf).argmin(-1)
+    found, of = torch.empty_like(codes, dtype=torch.int64), books.square().sum(2)
+    step = max(1, BLOCK // of.numel())
+    rows = [tensor.flatten(0, -last).split(step) for tensor, last in ((turned, 3), (codes, 2), (found, 2))]
+    for vectors, at_hand, out in zip(*rows):
+        far = torch.einsum("mlw,ljw->mlj", vectors, books).mul_(-2).add_(of)
+        out.copy_(far.scatter_(-1, at_hand[..., None].long(), torch.inf).argmin(-1))
+    return found
 
 
 def latent_patterns(codes: Tensor, latent: Tensor) -> Iterator[Tensor]:

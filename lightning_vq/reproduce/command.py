@@ -11,9 +11,10 @@ from lightning_vq.parser import Parser
 from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.figure import draw_more
 from lightning_vq.reproduce.files import FOLDER, every_name, part_file, part_name
+from lightning_vq.reproduce.gains import Family, Gain, families, gains, paired_seeds
 from lightning_vq.reproduce.paper import Paper, Row, read_paper
 from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
-from lightning_vq.reproduce.results import Family, Figure, Gain, Result, families, figures, gains
+from lightning_vq.reproduce.results import Figure, Result, figures
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.reproduce.smoke import smoke_test
 from lightning_vq.reproduce.steps import read_steps, run_steps
@@ -129,6 +130,12 @@ def _tell(
         found += figures(paper, row, results[row.name], asked, why)
         if row.over is not None:
             against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
+            _, apart = paired_seeds(results[row.name], results[row.over])
+            if apart:
+                told.append(
+                    f"{row.name}: not compared with {row.over} on seed{'s' * (len(apart) > 1)} "
+                    f"{', '.join(map(str, apart))}, since the stages before were made anew between their fits."
+                )
     names = {row.name for row in chosen}
     print()
     show(paper.title, HEAD, figure_cells([figure for figure in found if figure.row in names]))

@@ -207,16 +207,14 @@ class Paper:
         """
         for pattern in patterns:
             if not any(fnmatch(row.name.lower(), pattern.lower()) for row in self.rows):
-                names = [row.name for row in self.rows]
-                raise UserError(f"--rows {pattern!r} matches no row{nearest(pattern, names)}")
+                raise UserError(f"--rows {pattern!r} matches no row{nearest(pattern, [row.name for row in self.rows])}")
         return [r for r in self.rows if not patterns or any(fnmatch(r.name.lower(), p.lower()) for p in patterns)]
 
 
 def _refuse_unknown(where: str, told: Any, kind: type[Paper] | type[Row]) -> None:
-    names = list(kind.__dataclass_fields__)
     for key in told if isinstance(told, dict) else ():
-        if key not in names:
-            raise UserError(f"{where}: unknown key {key!r}{nearest(str(key), names)}")
+        if key not in kind.__dataclass_fields__:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(str(key), kind.__dataclass_fields__)}")
 
 
 def read_paper(name: str) -> tuple[str, Paper]:

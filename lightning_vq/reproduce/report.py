@@ -9,8 +9,9 @@ from rich.table import Table
 
 from lightning_vq.groups import DEFINITION
 from lightning_vq.reproduce.figure import draw
+from lightning_vq.reproduce.gains import Family, Gain
 from lightning_vq.reproduce.paper import Budget, Paper
-from lightning_vq.reproduce.results import Family, Figure, Gain
+from lightning_vq.reproduce.results import Figure
 from lightning_vq.reproduce.smoke import BUDGET as SMOKE
 from lightning_vq.runs import replacing
 from lightning_vq.terminal import console

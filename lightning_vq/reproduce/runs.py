@@ -19,7 +19,7 @@ from lightning_vq.errors import UserError
 from lightning_vq.reproduce.files import digests
 from lightning_vq.reproduce.paper import Budget, Paper, Row
 from lightning_vq.reproduce.results import Result, read_result
-from lightning_vq.reproduce.same import same_row, take_stages
+from lightning_vq.reproduce.same import runs_of, same_row, take_stages
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 from lightning_vq.sources.folders import is_path
 from lightning_vq.stages import Stage, leaves, stages_of
@@ -49,12 +49,13 @@ class RowRuns:
         path, runs = self.folder / "results.json", {}
         kept = {int(seed): Result(**one) for seed, one in read_json(path).items()} if path.is_file() else {}
         now = self.paper.told_beside()
+        made = runs_of(self._stages()[:-1]) if self.row.chain is not None else {}
         for told in sorted(self.folder.glob(f"runs/sweeps/{SEEDS}*/trials/*/metrics.json")):
             summary = read_json(told)
             if summary["state"] == "finished":
                 runs[int(summary["seed"])] = told.parent
         read = {
-            seed: read_result(self.paper, run)
+            seed: read_result(self.paper, run)._replace(stages=kept[seed].stages if seed in kept else made)
             for seed, run in runs.items()
             if seed not in kept or kept[seed].told_beside != now
         }

@@ -1,5 +1,7 @@
 """What has run already under another name: a row of the same settings, the first stage of a chain."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +31,22 @@ def _without_table(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings as they are once what a table fixes of all rows stands in the row's."""
     sweep = {key: value for key, value in settings["sweep"].items() if key != "fixed"}
     return {**settings, "sweep": sweep}
+
+
+def runs_of(stages: Sequence[Stage]) -> dict[str, str]:
+    """Return which runs stages of a chain are: a digest of each, by its name and what it and those before were asked.
+
+    Args:
+        stages: the first ones, or all.
+    """
+    found, asked = dict[str, str](), ""
+    for stage in stages:
+        options = sorted(option.replace(str(stage.folder.parent.absolute()), "") for option in stage.options)
+        asked = hashlib.sha256(json.dumps([asked, stage.config, options]).encode()).hexdigest()[:8]
+        run = stage.folder / "metrics.json"
+        if run.is_file():
+            found[f"{stage.file.stem} {asked}"] = hashlib.sha256(run.read_bytes()).hexdigest()[:16]
+    return found
 
 
 def take_stages(stages: Sequence[Stage], out: Path) -> list[str]:

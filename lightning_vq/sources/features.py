@@ -80,14 +80,18 @@ def features_of(
         folder: of a named source, with users.csv.gz and items.csv.gz.
 
     Raises:
-        UserError: fields are asked for, and there is no table.
+        UserError: fields are asked for, and there is no table, or it has them not.
     """
     ids = raw.user_ids if vocab == "user" else raw.item_ids
     if file is not None:
         return read_features(Path(file), vocab, ids, fields)
     truth = raw.user_categories if vocab == "user" else raw.item_categories
     if truth:  # of the planted world
-        return {level: [[str(node)] for node in of] for level, of in truth.items()}
+        for field in fields or ():
+            if field not in truth:
+                named = f"data.init_args.{vocab}_features names {field!r}"
+                raise UserError(f"{named}, which the planted data has not{nearest(field, truth)}")
+        return {level: [[str(node)] for node in of] for level, of in truth.items() if fields is None or level in fields}
     path = None if folder is None else folder / f"{vocab}s.csv.gz"
     if fields is not None and not fields:
         return {}

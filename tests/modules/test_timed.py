@@ -7,26 +7,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_timed import first_stage, second_stage, third_stage, timed
+from small_timed import third_stage, timed
 
 from lightning_vq.backbones.collaborative.bprmf import BPRMF
 from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.data import TimedData, timed_evaluation
 from lightning_vq.data.splits import TEST, TRAIN
 from lightning_vq.errors import UserError
-from lightning_vq.modules import Recommender, TimedFiltering, VectorQuantization
+from lightning_vq.modules import Recommender, TimedFiltering
 from lightning_vq.modules import timed as timed_module
 from lightning_vq.modules.patterns import Augmentation
 from lightning_vq.modules.ranking import reported
-from lightning_vq.types import Side, TimedCases
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TimedFiltering, VectorQuantization, TimedFiltering]:
-    folder = tmp_path_factory.mktemp("stages")
-    first, _ = first_stage(folder / "1")
-    second, _ = second_stage(folder / "2", folder / "1")
-    return folder, first, second, third_stage(folder / "3", folder / "2")
+from lightning_vq.types import Output, Side, TimedCases, TimedPairs
 
 
 def by_hand(module: TimedFiltering, data: TimedData, vocab: Any, entity: int, moment: int) -> torch.Tensor:
@@ -118,59 +110,6 @@ def test_validation_knows_nothing_of_the_test() -> None:
                 assert not held & {(user, item) for user in users}
 
 
-def test_states_are_coded_by_sequences_as_long_as_the_first_stage_had(stages: Any) -> None:
-    codes = []
-    for recent in (6, 2):
-        data = timed(recent=recent)
-        data.setup()
-        line = data.timelines[TEST]["user"]
-        of_all = Side(line.owners(torch.arange(line.states)), torch.arange(line.states), torch.empty(0))
-        codes.append(Augmentation(stages[0] / "2", data, 4, 0, False).codes("user", of_all, TEST))
-    assert torch.equal(*codes)
-
-
-def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: Path) -> None:
-    folder, first, _, _ = stages
-    again = tmp_path / "1"
-    again.mkdir()
-    for name in ("best.ckpt", "config.yaml"):
-        (again / name).write_bytes((folder / "1" / name).read_bytes())
-    data = timed()
-    data.setup()
-    with torch.no_grad():
-        first.backbone.towers["user"][0].bias.add_(1.0)
-        first.leave(again, data)
-        first.backbone.towers["user"][0].bias.sub_(1.0)
-    coded = tmp_path / "2"
-    coded.mkdir()
-    (coded / "best.ckpt").write_bytes((folder / "2" / "best.ckpt").read_bytes())
-    text = (folder / "2" / "config.yaml").read_text().replace(str(folder / "1"), str(again))
-    (coded / "config.yaml").write_text(text)
-    with pytest.raises(UserError, match="has been run anew since"):
-        Augmentation(coded, data, 4, 0, False)
-
-
-def test_codes_and_links_are_those_of_the_files(stages: Any) -> None:
-    """After the last training interaction, a state is what the files tell of its entity."""
-    folder, _, second, third = stages
-    data, augmentation = timed(), third.augmentation
-    data.setup()
-    assert augmentation is not None
-    for vocab, ids in (("user", data.raw.user_ids), ("item", data.raw.item_ids)):
-        line = data.timelines[TRAIN][vocab]
-        side = Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
-        files = {kind: pq.read_table(folder / "2" / kind / f"{vocab}.parquet") for kind in ("semantic_ids", "links")}
-        assert files["semantic_ids"][vocab].to_pylist() == ids.to_pylist()
-        codes = torch.tensor(files["semantic_ids"]["codes"].to_pylist())
-        assert torch.equal(augmentation.codes(vocab, side, TRAIN), codes + torch.tensor([0, 8]))
-        names = ids.to_pylist()
-        found = augmentation.linked(vocab, side, TRAIN)
-        for row, near, more in zip(found, files["links"]["neighbours"], files["links"]["latent"]):
-            assert {names[i] for i in row[row >= 0].tolist()} == {one.as_py() for one in [*near, *more]}
-        assert not bool((found == torch.arange(line.count)[:, None]).any())
-    assert set(second.quantizers) == {"user", "item"}
-
-
 def test_representations_are_read_as_they_were_written(stages: Any) -> None:
     folder, first, second, _ = stages
     data = timed()
@@ -182,30 +121,6 @@ def test_representations_are_read_as_they_were_written(stages: Any) -> None:
         first.lookup(), "item", Side(torch.arange(line.count), line.now, line.recent(line.now, data.recent))
     )
     torch.testing.assert_close(torch.tensor(vectors), expected)
-
-
-def test_static_codes_are_of_entities_whatever_the_moment(stages: Any) -> None:
-    folder, _, _, _ = stages
-    data = timed()
-    data.setup()
-    made = Augmentation(folder / "2", data, links=4, latent_links=0, static_codes=True)
-    line = data.timelines[TEST]["user"]
-    states = torch.arange(line.states)
-    side = Side(line.owners(states), states, line.recent(states, 1))
-    codes = made.codes("user", side, TEST)
-    assert torch.equal(codes, codes[line.now][side.ids])
-    assert len(codes.unique(dim=0)) > 10
-
-
-def test_codes_follow_the_moment(stages: Any) -> None:
-    third = stages[3]
-    data = timed()
-    data.setup()
-    line = data.timelines[TEST]["user"]
-    states = torch.arange(line.states)
-    codes = third.augmentation.codes("user", Side(line.owners(states), states, line.recent(states, 1)), TEST)
-    changed = (codes[1:] != codes[:-1]).any(1) & (line.owners(states)[1:] == line.owners(states)[:-1])
-    assert 0.1 < float(changed.float().mean()) < 1
 
 
 def test_a_checkpoint_opens_alone(stages: Any) -> None:
@@ -242,10 +157,29 @@ def test_inputs_are_those_of_equation_20() -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
+def test_the_loss_is_of_scores_or_of_chances() -> None:
+    """log(1 + exp(-1)), and with chances log(1 + exp(-(sigmoid(1) - sigmoid(0))))."""
+    output, batch = Output(scores=torch.tensor([[1.0, 0.0]])), TimedPairs(*torch.zeros(3, 1, dtype=torch.int64))
+    found = [float(TimedFiltering(DualTower(8), loss=of).task_loss(output, batch)) for of in ("bpr", "bpr_of_chances")]  # type: ignore[arg-type]
+    assert found == pytest.approx([0.313262, 0.584276], abs=1e-6)
+
+
+def test_features_that_are_not_asked_for_are_left_out() -> None:
+    found = []
+    for asked in ({}, {"user_features": [], "item_features": ["leaf"]}):
+        data = timed(**asked)
+        data.setup()
+        found.append({vocab: rows.shape[1] for vocab, rows in data.facts().features.items()})
+    assert found[0]["item"] > found[1]["item"] == 1
+    assert "user" in found[0]
+    assert "user" not in found[1]
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"source": "ml-1m-seq"}, "no times of all interactions together, only places within each user's history"),
     ({"recent": 0}, "recent is 0"),
     ({"eval_protocols": ["full"]}, "eval_protocols has 'full'"),
+    ({"item_features": ["lef"]}, "item_features names 'lef', which the planted data has not; did you mean 'leaf'"),
 ]
 
 
