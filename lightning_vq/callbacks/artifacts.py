@@ -125,6 +125,8 @@ class Artifacts(Callback):
         with torch.no_grad():
             module.leave(self.folder, data)
         more = self.folder / MORE
-        summary |= {**(read_json(more) if more.is_file() else {}), "seconds": time.time() - self.started}
+        known = self.history.seconds + test_seconds  # of a process that was killed no other seconds are left
+        seconds = max(time.time() - self.started, known)
+        summary |= {**(read_json(more) if more.is_file() else {}), "seconds": seconds}
         write_json(self.folder / "metrics.json", summary)
         return summary
