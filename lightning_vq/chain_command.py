@@ -32,11 +32,12 @@ def main(arguments: Sequence[str]) -> None:
         prog="chain",
         description="Run the configs of a folder one after the other, in the order of their names. In a config, the "
         "name of an earlier one stands for its run folder. What is complete is skipped, what was stopped goes on.",
-        epilog="--KEY=VALUE goes to each config whose classes take it, --1.KEY=VALUE to the one whose name begins so",
+        epilog="--KEY=VALUE goes to each config whose classes take it, --1.KEY=VALUE to the one whose name begins so, "
+        "where it goes before the other",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("chain", type=Path, help="folder of YAMLs, such as conf/dqrec")
+    parser.add_argument("chain", type=Path, metavar="DIR", help="folder of YAMLs, such as conf/dqrec")
     parser.add_argument("--out", type=Path, help="where the runs go; runs/NAME without it")
     parser.add_argument(
         "--until", metavar="STAGE", help="the last one to run, by its name or what that begins with: 2 (default: all)"

@@ -9,7 +9,7 @@ import torch
 from lightning_vq.data.vectors import read_vectors
 from lightning_vq.errors import UserError, nearest
 from lightning_vq.modules.patterns import quantization_of
-from lightning_vq.modules.semantic_ids import code_lists, codes_of, id_lists
+from lightning_vq.modules.semantic_ids import code_lists, codes_of, id_lists, ragged
 from lightning_vq.parser import Parser
 from lightning_vq.quantizers import DQVAE, MGQE
 from lightning_vq.quantizers.neighbours import Patterns
@@ -37,8 +37,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--links", type=int, default=0, metavar="K", help="also the K nearest of the run's entities")
     parser.add_argument("--out", type=Path, required=True, help="file to be written")
     told = parser.parse_args(list(arguments))
-    if told.out.exists() or told.out.suffix != ".parquet":
-        raise UserError(f"encode: --out {told.out} is there already, or is no name of a .parquet file: choose another")
+    if told.out.suffix != ".parquet":
+        raise UserError(f"encode: --out {told.out} is no name of a .parquet file")
+    if told.out.exists():
+        raise UserError(f"encode: --out {told.out} is there already: choose another")
+    if not told.file.is_file():
+        raise UserError(f"encode: there is no file {told.file}")
     module = quantization_of(told.run)
     names = list(module.quantizers)
     vocab = told.vocabulary or (names[0] if len(names) == 1 else "")
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str]) -> None:
                 raise UserError(f"encode: --links: {type(quantizer).__name__} has no patterns; only a DQVAE has")
             found = Patterns(known, quantizer.distances()).nearest(codes, told.links)
             columns["neighbours"] = id_lists(read_vocabulary(told.run, vocab).ids, found.rows)
+            columns["distances"] = ragged(found.rows, found.distances)
             if told.links > len(known):
                 print(f"The run knows {len(known):,} {vocab}s: each new one has these for neighbours, and no more")
     write_parquet(told.out, columns)

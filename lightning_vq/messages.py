@@ -115,6 +115,7 @@ def quieten() -> None:
         "smaller than the logging interval",
         "does not have many workers",
         "resumed from a checkpoint that ended",
+        "predict returned None",  # of batches that are kept for later ones
     ):
         warnings.filterwarnings("ignore", message=f".*{noise}.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())

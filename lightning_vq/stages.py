@@ -42,6 +42,8 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
     Raises:
         UserError: there are no configs, or an option is of no stage.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: a chain is a folder of configs, such as conf/dqrec")
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(f"{folder} has no configs (.yaml)")
@@ -58,6 +60,11 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
             if isinstance(value, str) and value in earlier:
                 chosen[file].append(f"--{key}={earlier[value].absolute()}")
                 reads[file].append(value)
+    if len(files) > 1 and not any(reads.values()):
+        raise UserError(
+            f"{folder} is no chain: none of its {len(files)} configs has the name of an earlier one as a value"
+        )
+    own: dict[Path, list[str]] = {file: [] for file in files}  # last: what is told one stage alone holds there
     for option in options:
         parts = OPTION.fullmatch(option)
         if parts is None:
@@ -73,8 +80,8 @@ def stages_of(folder: Path, options: Sequence[str], out: Path) -> list[Stage]:
             if not of:
                 raise UserError(f"chain: {option!r} is of no stage{nearest(stage, runs)}")
         for file in of:
-            chosen[file].append(keyed)
-    return [Stage(file, configs[file], chosen[file], runs[file.stem], reads[file]) for file in files]
+            (chosen if stage is None else own)[file].append(keyed)
+    return [Stage(file, configs[file], chosen[file] + own[file], runs[file.stem], reads[file]) for file in files]
 
 
 def _nearest_key(key: str, configs: Sequence[dict[str, Any]]) -> str:

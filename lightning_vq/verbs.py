@@ -126,7 +126,8 @@ class Verbs(LightningCLI):
 
     def _then(self, folder: Path) -> str:
         """Return the command that follows a run."""
-        return self.model.then.format(run=folder, vocabulary="".join(list(self.model.quantizers)[-1:]))
+        named = list(self.model.quantizers or self._get(self.config, "quantization.quantizers") or {})  # not built yet
+        return self.model.then.format(run=folder, vocabulary="".join(named[-1:]))
 
     def _evaluate(self, verb: str, results: Any) -> None:
         if not self.trainer.is_global_zero:

@@ -104,6 +104,8 @@ def test_options_go_where_they_are_taken() -> None:
     assert "--data.init_args.recent=7" not in of["2_patterns"]
     assert all("--model.init_args.lr=0.1" in options for options in of.values())
     assert "--monitor=val/x" in of["2_patterns"]
+    first = stages_of(CHAIN, ["--1.trainer.max_epochs=1", "--trainer.max_epochs=3"], Path("out"))[0]
+    assert first.options == ["--trainer.max_epochs=3", "--trainer.max_epochs=1"]  # the last holds
     assert of["2_patterns"][0] == f"--data.init_args.vectors={Path('out/1_representations').absolute()}"
     assert takes(yaml.safe_load((CHAIN / "3_recommender.yaml").read_text()), "model.init_args.backbone.init_args.links")
 
@@ -188,6 +190,13 @@ def test_bad_options(options: list[str], message: str, tmp_path: Path) -> None:
 def test_a_folder_without_configs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no configs \(\.yaml\)"):
         main([str(tmp_path)])
+    with pytest.raises(UserError, match="is no folder: a chain is a folder of configs"):
+        main([str(tmp_path / "nothing")])
+
+
+def test_configs_that_do_not_follow_each_other_are_no_chain() -> None:
+    with pytest.raises(UserError, match=r"conf is no chain: none of its \d+ configs has the name of an earlier one"):
+        main(["conf"])
 
 
 def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path) -> None:
@@ -207,15 +216,21 @@ def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path)
     found = pq.read_table(tmp_path / "out.parquet").to_pydict()
     assert found["item"] == ["new", "other"]
     assert found["codes"] == [codes[3], codes[5]]
-    assert known["item"][3].as_py() in found["neighbours"][0]  # itself, known: it is at no distance
+    place = found["neighbours"][0].index(known["item"][3].as_py())  # itself, known: it is at no distance
+    assert found["distances"][0][place] == 0
+    assert found["distances"][0] == sorted(found["distances"][0])
     many = [*command[:-1], str(tmp_path / "many.parquet")]
     assert "no more" in done(*many, "--vocabulary=item", "--links=5000")
     assert "out.parquet is there already" in done(*command, "--vocabulary=item", expect=2)
     (tmp_path / "out.parquet").unlink()
     assert "the run codes user and item: say of which the file is by --vocabulary" in done(*command, expect=2)
     assert "--vocabulary is 'itm'; did you mean 'item'?" in done(*command, "--vocabulary=itm", expect=2)
+    assert "there is no file" in done("encode", command[1], "nowhere.parquet", *command[3:], expect=2)
+    table = str(CHAIN / "../../README.csv")
+    assert "is no name of a .parquet file" in done(*command[:-1], table, expect=2)
     refused = done("predict", "--run", str(finished / "2_patterns"), expect=2)
     assert "VectorQuantization recommends nothing: python -m lightning_vq encode" in refused
+    assert "FILE --vocabulary item" in refused
     pq.write_table(pa.table({"item": ["new"], "vector": [[1.0, 2.0]]}), tmp_path / "new.parquet")
     assert "vectors are of 2 numbers, those of the run of 64" in done(*command, "--vocabulary=item", expect=2)
 

@@ -134,6 +134,8 @@ def read_vectors(path: Path, key: str) -> tuple[pa.Array, Tensor]:
     Raises:
         UserError: what is not there, of another kind, missing, or not finite; with the row.
     """
+    if path.suffix in (".csv", ".tsv"):
+        raise UserError(f"{path}: vectors are read from Parquet, with a column {key!r} and one of lists, 'vector'")
     table = read_parquet(path)
     for name in (key, "vector"):
         if name not in table.column_names:

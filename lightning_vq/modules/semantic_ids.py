@@ -67,7 +67,7 @@ def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, li
         columns = {
             vocab: ids,
             "neighbours": id_lists(ids, rows),
-            "distances": _ragged(rows, pa.array(far[rows >= 0].numpy())),
+            "distances": ragged(rows, far),
         }
         if latent_links:
             swapped = latent_patterns(codes, quantizer.latent(vectors, codes))
@@ -78,10 +78,14 @@ def write_links(folder: Path, module: Recommender, vocab: str, ids: pa.Array, li
 
 def id_lists(ids: pa.Array, rows: Tensor) -> pa.Array:
     """Return the ids of rows (N, K) as lists, without those that are -1."""
-    return _ragged(rows, ids.take(pa.array(rows[rows >= 0].numpy())))
+    return _lists(rows, ids.take(pa.array(rows[rows >= 0].numpy())))
 
 
-def _ragged(rows: Tensor, values: pa.Array) -> pa.Array:
-    """Return one value after the other as lists, of as many as each of rows (N, K) has that are not -1."""
+def ragged(rows: Tensor, values: Tensor) -> pa.Array:
+    """Return values (N, K) as lists, without those of rows (N, K) that are -1."""
+    return _lists(rows, pa.array(values[rows >= 0].numpy()))
+
+
+def _lists(rows: Tensor, values: pa.Array) -> pa.Array:
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (rows >= 0).sum(1).cumsum(0)])
     return pa.ListArray.from_arrays(pa.array(offsets.int().numpy()), values)

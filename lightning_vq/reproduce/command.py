@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_vq.errors import UserError, nearest
@@ -53,7 +54,8 @@ def main(arguments: list[str]) -> None:
             raise UserError(
                 f"--{chosen[0]}: {options.table} has commands, not rows of fits; it takes --out and --report"
             )
-        return run_steps(part, options.out / part_name(part_file(options.table)), options.report)
+        with _advised(arguments):
+            return run_steps(part, options.out / part_name(part_file(options.table)), options.report)
     name, paper = read_paper(options.table)
     if options.smoke:
         paper = smoke_test(paper)
@@ -79,17 +81,24 @@ def main(arguments: list[str]) -> None:
     stop = "cannot run, and nothing was trained" if failed else "could not run"
     if not options.report and not failed:
         possible = [every[row.name] for row in rows if row.at_hand(paper.root(row)) is None]
-        try:
+        with _advised(arguments):
             failed = _run(possible, seeds, options.parallel or 1, options.hours)
-        except KeyboardInterrupt:
-            again = shlex.join(["python", "-m", "lightning_vq", "reproduce", *arguments])
-            print(f"To go on: {again}", file=sys.stderr)
-            raise
     told = notes(options.table, paper, (budget, paper.budgets[budget]), seeds)
     _tell(paper, every, rows, seeds, folder, told, failed)
     if failed:
         raise UserError(f"{len(failed)} of {len(rows)} rows {stop}: {', '.join(failed)}")
     return None
+
+
+@contextmanager
+def _advised(arguments: list[str]) -> Iterator[None]:
+    """Tell who stops it how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["python", "-m", "lightning_vq", "reproduce", *arguments])
+        print(f"To go on: {again}", file=sys.stderr)
+        raise
 
 
 def _run(rows: Sequence[RowRuns], seeds: int | None, parallel: int, hours: float | None) -> dict[str, str]:

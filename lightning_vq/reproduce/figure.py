@@ -17,6 +17,7 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, needed once a command
     from matplotlib.figure import Figure as Canvas
 
+    columns = [one for one in columns if _drawable([f for f in figures if f.column == one])] or columns
     rows = list(dict.fromkeys(f.row for f in figures if f.values))
     across, down = min(len(columns), ACROSS), math.ceil(len(columns) / ACROSS)
     canvas = Canvas(figsize=(2.2 + 2.4 * across, 0.4 + (0.8 + 0.32 * len(rows)) * down), layout="constrained")
@@ -43,6 +44,12 @@ def draw(path: Path, columns: Sequence[str], figures: Sequence[Figure]) -> None:
     canvas.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     with replacing(path) as temporary:
         canvas.savefig(temporary, format="png", dpi=130)
+
+
+def _drawable(figures: Sequence[Figure]) -> bool:
+    """Return whether a column tells rows apart, or ours from the paper's: what all have alike is for the table."""
+    told = [f for f in figures if f.values]
+    return len({f.mean for f in told}) > 1 or any(f.paper is not None for f in told) or len(told) == 1
 
 
 def draw_more(path: Path, paper: Paper, figures: Sequence[Figure], results: Mapping[str, Results]) -> bool:

@@ -31,7 +31,13 @@ def read_features(path: Path, key: str, ids: pa.Array, fields: Sequence[str] | N
         UserError: a column that is not there, an id that stands twice, none of the entities, or nothing to be taken.
     """
     table = read_table(path)
-    for name in (key, *(fields or ())):
+    if key not in table.column_names:
+        there = ", ".join(table.column_names)
+        raise UserError(
+            f"{path}: there is no column {key!r}, of ids; it has {there} (data.init_args.columns names those of the "
+            "interactions alone)"
+        )
+    for name in fields or ():
         if name not in table.column_names:
             raise UserError(f"{path}: there is no column {name!r}{nearest(name, table.column_names)}")
     named = table[key].cast(pa.string()).combine_chunks()
