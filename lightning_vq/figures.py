@@ -52,7 +52,7 @@ def draw(folder: Path, rows: Rows, monitor: str, baseline: Rows | None = None) -
     losses = {n.removeprefix("loss/"): _series(rows, n) for n in names if n.startswith("loss/")}
     losses = {name: series for name, series in losses.items() if any(series[1])}  # a log axis has no zero
     _plot(folder / "losses.png", "Weighted loss terms, training mean per epoch", "loss", losses, log=True)
-    ranking = {"quantized" if "loss/quantization" in names else "base": _series(rows, monitor)}
+    ranking = {"quantized" if "loss/quantization" in names else "this run": _series(rows, monitor)}
     if baseline is not None:
         ranking["base"] = _series(baseline, monitor)
     _plot(folder / "ranking.png", "Validation", monitor, ranking, log=False)

@@ -105,7 +105,7 @@ def show(folder: Path, base: Path | None, title: str) -> None:
     quantized = bool(ours["codes"] or ours["storage"])
     if theirs is not None:
         table.add_column("base", justify="right")
-    table.add_column("quantized" if quantized else "base", justify="right")
+    table.add_column("quantized" if quantized else "this run", justify="right")
     if theirs is not None:
         table.add_column("difference", justify="right")
     for section in (metric_rows(folder, base), training_rows(ours, theirs)):

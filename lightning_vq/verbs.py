@@ -72,7 +72,8 @@ class Verbs(LightningCLI):
         rows = read_history(base) if base else None
         if TRIAL not in os.environ:  # a sweep draws those of its best trials
             draw(folder / "figures", self.history.rows, self._get(self.config, "monitor"), rows)
-            told = {"quantized" if base or self.model.quantizers else "base": folder} | ({"base": base} if base else {})
+            told = {"quantized" if base or self.model.quantizers else "this run": folder}
+            told |= {"base": base} if base else {}
             bins = {name: read_json(run / "metrics.json").get("calibration") for name, run in told.items()}
             if any(bins.values()):
                 draw_calibration(folder / "figures" / "calibration.png", bins)
