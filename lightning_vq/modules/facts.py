@@ -26,6 +26,11 @@ def refuse_others(ours: Facts, theirs: Facts, vocabs: Sequence[str]) -> None:
     changed = [vocab for vocab in vocabs if ours.ids.get(vocab) != theirs.ids.get(vocab)]
     if changed:
         raise UserError(f"model and data number their {changed} differently: {CHANGED}")
+    if ours.coded_by and theirs.coded_by and ours.coded_by != theirs.coded_by:  # an earlier version told neither
+        raise UserError(
+            "the run of model.init_args.patterns has been run anew since this model was trained with its codes: train "
+            "it anew, too, or bring back what it was"
+        )
     if ours.length != theirs.length:
         told = f"the model was made for lists of up to {ours.length} items, the data has some of {theirs.length}"
         raise UserError(f"{told}: see data.init_args.max_length, or train anew")

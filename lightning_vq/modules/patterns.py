@@ -201,7 +201,7 @@ def _coder(run: Path, coded: VectorQuantization, pairs: Tensor | None, static: b
     if unknown:
         raise UserError(
             f"{vectors} was trained on {unknown:,} interactions that are not among the training ones of this data: its "
-            "codes may know of the test. Run the stages on the same data and split"
+            "codes may know of what is held out. Run the stages on the same data and split"
         )
     if static:
         return None

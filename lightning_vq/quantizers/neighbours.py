@@ -153,13 +153,14 @@ def second_nearest(turned: Tensor, books: Tensor, codes: Tensor) -> Tensor:
         books: (L, J, W).
         codes: (..., L) at hand.
     """
-    found, of = torch.empty_like(codes, dtype=torch.int64), books.square().sum(2)
-    step = max(1, BLOCK // of.numel())
-    rows = [tensor.flatten(0, -last).split(step) for tensor, last in ((turned, 3), (codes, 2), (found, 2))]
-    for vectors, at_hand, out in zip(*rows):
+    of = books.square().sum(2)
+    known = codes.reshape(-1, codes.shape[-1]).long()  # (M, L)
+    found, step = torch.empty_like(known, memory_format=torch.contiguous_format), max(1, BLOCK // of.numel())
+    parts = (tensor.split(step) for tensor in (turned.reshape(-1, *turned.shape[-2:]), known, found))
+    for vectors, at_hand, out in zip(*parts):
         far = torch.einsum("mlw,ljw->mlj", vectors, books).mul_(-2).add_(of)
-        out.copy_(far.scatter_(-1, at_hand[..., None].long(), torch.inf).argmin(-1))
-    return found
+        out.copy_(far.scatter_(-1, at_hand[..., None], torch.inf).argmin(-1))
+    return found.view(codes.shape)
 
 
 def latent_patterns(codes: Tensor, latent: Tensor) -> Iterator[Tensor]:

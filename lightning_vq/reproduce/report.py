@@ -123,7 +123,7 @@ def write(
     blocks += [(family.title, gains_head(paper.margin), gain_cells(family, paper.margin)) for family in families]
     with replacing(paths[0]) as temporary:
         lines = [f"### {paper.title}", ""]
-        lines += ["![The paper's figures and those obtained](table.png)", ""] if drawn else []
+        lines += ["![Figures obtained, and the paper's where they are of that level](table.png)", ""] if drawn else []
         for picture in more:
             lines += [f"![{paper.title}]({picture.name})", ""]
         for title, head, rows in blocks:

@@ -1,5 +1,6 @@
 """Semantic ids and links of every moment: against the past alone, by brute force; and what they are refused from."""
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,21 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_timed import timed
+from small_timed import timed, trainer_of
 
+from lightning_vq.backbones.timed.dual_tower import DualTower
 from lightning_vq.data.splits import TEST, TRAIN
 from lightning_vq.errors import UserError
-from lightning_vq.modules import Recommender
+from lightning_vq.modules import Recommender, TimedFiltering
 from lightning_vq.modules.patterns import Augmentation
-from lightning_vq.types import Block, Side, TimedCases
+from lightning_vq.types import Block, Side
 
 OFFSETS = torch.tensor([0, 8])
 K, MORE = 6, 2  # neighbours of a semantic id, of each latent pattern
 
 
 def of_the_past(stages: Any, vocab: Any, side: Side) -> tuple[torch.Tensor, list[set[int]]]:
-    """Return codes (M, L) and neighbours of entities, in float64 from the others alone that they had met."""
+    """Return codes (M, L) and neighbours of entities, in float64 from the others alone that they had met last."""
     _, first, second, _ = stages
     quantizer, every = second.quantizers[vocab], second.tables[vocab]
     books = quantizer.codebook.weight.double()  # (L, J, W)
@@ -48,8 +50,24 @@ def of_the_past(stages: Any, vocab: Any, side: Side) -> tuple[torch.Tensor, list
     return best, linked
 
 
-def check(stages: Any, vocab: str, found: Side) -> None:
-    codes, linked = of_the_past(stages, vocab, found)
+def met(data: Any, vocab: str, entity: int, moment: int, part: int) -> list[int]:
+    """Return the last others that an entity had met before a moment, from the interactions themselves."""
+    events = []
+    for of in range(part + 1):
+        users, items = (column.numpy() for column in data.parts[of])
+        mine, others = (users, items) if vocab == "user" else (items, users)
+        moments = data.moments[of].numpy()
+        there = (mine == entity) & (moments < moment)
+        events += list(zip(moments[there].tolist(), others[there].tolist()))
+    recent = [other for _, other in sorted(events)][-data.recent :]
+    return [-1] * (data.recent - len(recent)) + recent
+
+
+def check(stages: Any, vocab: str, found: Side, moments: torch.Tensor, part: int) -> None:
+    """Check sides that were asked for at moments (M,)."""
+    data = stages[3].augmentation.data
+    past = [met(data, vocab, *at, part) for at in zip(found.ids.tolist(), moments.tolist())]
+    codes, linked = of_the_past(stages, vocab, found._replace(recent=torch.tensor(past, dtype=torch.int32)))
     assert found.codes is not None
     assert found.linked is not None
     assert torch.equal(found.codes, codes + OFFSETS)
@@ -60,20 +78,21 @@ def check(stages: Any, vocab: str, found: Side) -> None:
 def test_codes_and_links_of_training_are_of_the_past_alone(stages: Any) -> None:
     third, data = stages[3], stages[3].augmentation.data
     block: Block = next(iter(data.train_dataloader()))
-    user, item = third.scored(block.batches()[0])
+    batch = block.batches()[0]
+    user, item = third.scored(batch)
     assert len(item.ids) > len(user.ids) > 100
-    check(stages, "user", user)
-    check(stages, "item", item)
+    check(stages, "user", user, batch.moments, TRAIN)
+    check(stages, "item", item, batch.moments.repeat_interleave(batch.items.shape[1]), TRAIN)
 
 
 @torch.no_grad()
 def test_codes_and_links_of_the_test_are_of_the_past_alone(stages: Any) -> None:
-    third, data, seen = stages[3], stages[3].augmentation.data, 0
-    for batch in data.test_dataloader():
-        vocab, side = ("user", batch.user) if isinstance(batch, TimedCases) else ("item", batch)
-        check(stages, vocab, third.side(vocab, side, TEST))
-        seen += isinstance(batch, TimedCases)
-    assert seen > 1
+    third, data = stages[3], stages[3].augmentation.data
+    moments = data.moments[TEST][:60]
+    for vocab, entities in zip(("user", "item"), data.parts[TEST]):
+        line = data.timelines[TEST][vocab]
+        side = line.side(line.before(entities[:60], moments), data.recent)
+        check(stages, vocab, third.side(vocab, side, TEST), moments, TEST)
 
 
 def test_states_are_coded_by_sequences_as_long_as_the_first_stage_had(stages: Any) -> None:
@@ -88,7 +107,7 @@ def test_states_are_coded_by_sequences_as_long_as_the_first_stage_had(stages: An
 
 
 def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: Path) -> None:
-    folder, first, _, _ = stages
+    folder, first = stages[0], copy.deepcopy(stages[1])
     again = tmp_path / "1"
     again.mkdir()
     for name in ("best.ckpt", "config.yaml"):
@@ -98,7 +117,6 @@ def test_a_first_stage_that_was_trained_anew_is_refused(stages: Any, tmp_path: P
     with torch.no_grad():
         first.backbone.towers["user"][0].bias.add_(1.0)
         first.leave(again, data)
-        first.backbone.towers["user"][0].bias.sub_(1.0)
     coded = tmp_path / "2"
     coded.mkdir()
     (coded / "best.ckpt").write_bytes((folder / "2" / "best.ckpt").read_bytes())
@@ -181,6 +199,7 @@ def test_a_first_stage_that_was_trained_on_others_is_refused(static: bool, stage
 
 
 def test_codebooks_that_were_learned_anew_are_refused(stages: Any, tmp_path: Path) -> None:
+    """By whoever opens the checkpoint, and by a module made anew for `test --run` and `fit --run`."""
     folder, again = stages[0], tmp_path / "2"
     shutil.copytree(folder / "2", again)
     kept = torch.load(again / "best.ckpt", weights_only=False)
@@ -193,3 +212,8 @@ def test_codebooks_that_were_learned_anew_are_refused(stages: Any, tmp_path: Pat
     Augmentation(folder / "2", data, K, MORE, False, digest=digest)
     with pytest.raises(UserError, match="has been run anew since this model was trained with its codes"):
         Augmentation(again, data, K, MORE, False, digest=digest)
+    for run in ("test", "fit"):
+        backbone = DualTower(8, layers=(12,), semantic_ids=("user", "item"), links=("user", "item"))
+        fresh = TimedFiltering(backbone, patterns=str(again), links=6, latent_links=2, lr=1e-2, ks=(5,))
+        with pytest.raises(UserError, match="has been run anew since this model was trained with its codes"):
+            getattr(trainer_of(), run)(fresh, datamodule=timed(), ckpt_path=folder / "3" / "best.ckpt")

@@ -82,6 +82,20 @@ def test_latent_patterns_by_hand() -> None:
     assert [one.tolist() for one in latent_patterns(codes, latent)] == [[[1, 2]], [[0, 1]]]
 
 
+def test_latent_patterns_of_any_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block, of one vector, and of codes whose rows do not lie one after the other."""
+    draw = torch.Generator().manual_seed(0)
+    books, turned = torch.randn(3, 5, 2, generator=draw), torch.randn(4, 6, 3, 2, generator=draw)
+    order = (turned[..., None, :] - books).square().sum(-1).argsort(-1)
+    monkeypatch.setattr(neighbours, "BLOCK", 40)
+    assert torch.equal(second_nearest(turned, books, order[..., 0]), order[..., 1])
+    across = (of.transpose(0, 1) for of in (turned, order))
+    vectors, near = across
+    assert torch.equal(second_nearest(vectors, books, near[..., 0]), near[..., 1])
+    assert torch.equal(second_nearest(turned[0, 0], books, order[0, 0, :, 0]), order[0, 0, :, 1])
+    assert second_nearest(turned[:0], books, order[:0, ..., 0]).shape == (0, 6, 3)
+
+
 def test_a_latent_code_is_never_the_code_itself() -> None:
     books, far = torch.full((1, 4, 2), 3.0) + 1e-7 * torch.arange(4)[:, None], torch.full((50, 1, 2), 3.0)
     codes = torch.randint(4, (50, 1), generator=torch.Generator().manual_seed(0))
