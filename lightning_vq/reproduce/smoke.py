@@ -10,6 +10,7 @@ ABOUT = "Smoke test on planted data: no figure of it means anything."
 LARGE = {"data.init_args.planted": {"items": 1500}}  # more items than any codebook of a shipped table has codes
 OTHER_TABLE = re.compile(r"quantization\.quantizers\.(?!user\b|item\b)")
 OF_CHAINS = {"data.init_args.planted": {"users": 300, "items": 150}}
+FEATURES = ("data.init_args.user_features", "data.init_args.item_features")
 
 
 def smoke_test(paper: Paper) -> Paper:
@@ -56,4 +57,5 @@ def _planted(row: Row) -> Row:
     if row.chain is not None:
         return replace(row, get=None, source="planted", fixed=row.fixed | OF_CHAINS, stages={"trainer.max_epochs": 2})
     base = [file for file in row.base if not file.startswith("conf/data/")]  # which tell another source's columns
-    return replace(row, get=None, source="planted", base=base, fixed=row.fixed | LARGE)
+    fixed = {key: value for key, value in row.fixed.items() if key not in FEATURES}  # planted ones have other names
+    return replace(row, get=None, source="planted", base=base, fixed=fixed | LARGE)
