@@ -135,7 +135,7 @@ def test_data_that_is_not_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_part_of_commands_has_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for option in (["--rows", "a"], ["--hours", "1"], ["--parallel", "2"], ["--smoke"]):
+    for option in (["--rows", "a"], ["--seeds", "1"], ["--parallel", "2"], ["--smoke"]):
         said = refused(monkeypatch, capfd, "reproduce", written(tmp_path, PRINTS), *option)
         assert f"{option[0]}: " in said
         assert "commands, not rows" in said

@@ -7,15 +7,15 @@ from pathlib import Path
 import yaml
 
 from lightning_vq.errors import UserError
+from lightning_vq.reproduce.fits import RowFits
 from lightning_vq.reproduce.paper import Paper
-from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.runs import read_yaml
 from lightning_vq.sweep.command import checked_space, trial_options
 from lightning_vq.sweep.processes import tested
 from lightning_vq.sweep.settings import read_settings
 
 
-def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
+def refusals(paper: Paper, chosen: Sequence[RowFits]) -> dict[str, str]:
     """Return why rows cannot run, by their names. What only their data can tell is told at a row's turn.
 
     Args:
@@ -43,7 +43,7 @@ def refusals(paper: Paper, chosen: Sequence[RowRuns]) -> dict[str, str]:
     return {name: why[own.row.name] for name, own in needed.items() if own.row.name in why}
 
 
-def _edges(runs: RowRuns) -> list[list[str]]:
+def _edges(runs: RowFits) -> list[list[str]]:
     """Return the options of a row's fits at both ends of its space.
 
     Raises:

@@ -18,7 +18,7 @@ def every_name() -> list[str]:
     Raises:
         UserError: there are none here.
     """
-    names = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+    names = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.yaml"))
     if not names:
         raise UserError(f"there are no tables in {FOLDER}: run this in a clone of lightning_vq")
     return names

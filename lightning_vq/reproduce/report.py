@@ -18,6 +18,7 @@ from lightning_vq.terminal import console
 
 HEAD = ("row", "column", "paper", "obtained", "n", "difference", "verdict")
 GAINS = ("row", "over", "column", "base mean", "paper", "gain [95 %]", "n", "p", "p Holm", "verdict")
+LEFT = ("row", "over", "column", "verdict", "part", "run", "results")  # columns of words
 Cells = list[list[str]]
 
 
@@ -107,7 +108,7 @@ def show(title: str, head: Sequence[str], rows: Cells) -> None:
     """Print a table."""
     table = Table(title=title, title_justify="left")
     for name in head:
-        table.add_column(name, justify="left" if name in ("row", "over", "column", "verdict") else "right")
+        table.add_column(name, justify="left" if name in LEFT else "right")
     for row in rows:
         table.add_row(*row)
     console(140).print(table)

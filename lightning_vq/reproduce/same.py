@@ -12,16 +12,18 @@ from lightning_vq.runs import read_json, write_json
 from lightning_vq.stages import Stage
 
 
-def same_row(folder: Path, settings: dict[str, Any]) -> Path | None:
-    """Return the folder of another row of a paper that has run with the same settings, if there is one.
+def same_row(root: Path, settings: dict[str, Any], has: str, besides: Path) -> Path | None:
+    """Return the folder of another row with the same settings, if there is one.
 
     Args:
-        folder: of the row, PAPER/TABLE/BUDGET/ROW.
-        settings: of it.
+        root: where to look: the folder of a paper, TABLE/BUDGET/ROW in it, or of several, PAPER/TABLE/BUDGET/ROW.
+        settings: of the row.
+        has: file that it must have, such as results.json.
+        besides: folder of the row itself.
     """
     now = _without_table(settings)
-    for path in sorted(folder.parents[2].glob("*/*/*/settings.json")):
-        there = path.parent != folder and (path.parent / "results.json").is_file()
+    for path in sorted([*root.glob("*/*/*/settings.json"), *root.glob("*/*/*/*/settings.json")]):
+        there = path.parent != besides and (path.parent / has).is_file()
         if there and _without_table(read_json(path)) == now:
             return path.parent
     return None

@@ -11,8 +11,9 @@ from typing import Any
 from lightning_vq.child import run_in_child
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
-from lightning_vq.reproduce.files import digests, part_file
+from lightning_vq.reproduce.files import digests, part_file, part_name
 from lightning_vq.reproduce.paper import Row
+from lightning_vq.reproduce.table import Asked, Ran
 from lightning_vq.runs import read_json, read_yaml, replacing, write_json
 
 OUT = "{out}"  # of a command: the folder of results
@@ -90,17 +91,13 @@ def read_steps(name: str) -> Steps | None:
     return made
 
 
-def run_steps(part: Steps, folder: Path, report: bool) -> None:
+def run_steps(name: str, part: Steps, asked: Asked) -> Ran:
     """Run the commands whose files are missing, and say where all are.
 
-    Args:
-        part: with steps.
-        folder: of results.
-        report: run nothing.
-
     Raises:
-        UserError: the data is not at hand, a command failed, or a file is there that another command has made.
+        UserError: a command failed, or a file is there that another command has made.
     """
+    folder = asked.out / part_name(part_file(name))
     record = folder / "steps.json"
     begun: dict[str, dict[str, Any]] = read_json(record) if record.is_file() else {}  # {target: {run, state, files}}
     for step in part.steps:
@@ -108,6 +105,7 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
             raise UserError(f"{folder / step.target} was made by another command than {step.run!r}: move it away")
     for line in (part.title, part.about):
         print(line)
+    done = absent = 0
     for step in part.steps:
         target = folder / step.target
         if target.exists() and begun[step.target]["state"] == "finished":
@@ -115,19 +113,27 @@ def run_steps(part: Steps, folder: Path, report: bool) -> None:
             other = [file for file, now in step.files().items() if made_of.get(file, now) != now]
             told = f" (made before {', '.join(other)} changed: move it away to make it anew)" if other else ""
             print(f"There already: {target}{told}")
+            done += 1
             continue
         missing = Row("", source=step.source).at_hand(None) if step.source is not None else None
-        if report or missing:
+        absent += missing is not None
+        if asked.report or missing or asked.deadline.over:
             print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
             continue
         folder.mkdir(parents=True, exist_ok=True)
         # If it is stopped it goes on where its command can.
         begun[step.target] = {"run": step.run, "state": "begun", "files": step.files()}
         write_json(record, begun)
-        _run(step, folder)
-        begun[step.target]["state"] = "finished"
+        with asked.deadline.interrupting():
+            _run(step, folder)
+            begun[step.target]["state"] = "finished"
         write_json(record, begun)
-        print(f"Written: {target}", flush=True)
+        if begun[step.target]["state"] == "finished":
+            print(f"Written: {target}", flush=True)
+            done += 1
+        else:
+            print(f"Not run to its end: {target}", flush=True)
+    return Ran(done, len(part.steps), absent, 0.0, [], folder)
 
 
 def _run(step: Step, folder: Path) -> None:
