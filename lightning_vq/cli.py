@@ -32,7 +32,8 @@ from lightning_vq.messages import one_line, quieten
 from lightning_vq.modules.base import Recommender
 from lightning_vq.modules.checkpoint import checked_checkpoint
 from lightning_vq.run_config import check_training, refuse_another
-from lightning_vq.runs import HANDED_DOWN, TRIAL, config_name, new_run_folder
+from lightning_vq.runs import HANDED_DOWN, STAGE, TRIAL, config_name, new_run_folder
+from lightning_vq.stages import unmade
 from lightning_vq.trainer import Trainer, prepare
 from lightning_vq.verbs import Verbs
 
@@ -193,6 +194,12 @@ def main(arguments: list[str], started: float) -> None:
                 f"trainer.max_epochs is {done[2]}, and the checkpoint is at epoch {done[1]}: give more"
             ) from None
         raise UserError(f"trainer: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        for file in files:
+            if STAGE not in os.environ and any(name in str(error) for name in unmade(file)):
+                chain = f"python -m lightning_vq chain {file.parent}"
+                raise UserError(f"{error}; {file} is a stage of a chain: {chain} runs those before it, too") from None
+        raise
     except ProcessRaisedException as error:  # of a rank that was forked or spawned
         told = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()
         if told == str(error).strip():

@@ -138,6 +138,13 @@ def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
+def unmade(file: Path) -> list[str]:
+    """Return the stages of a chain that one of its configs reads, and that are not there by these names."""
+    beside = {other.stem for other in file.parent.glob("*.yaml") if other != file}
+    read = [value for _, value in leaves(read_yaml(file)) if isinstance(value, str) and value in beside]
+    return [name for name in read if not Path(name).exists()]
+
+
 def stage_named(name: str, stages: Sequence[Stage]) -> Stage:
     """Return the stage of a name, or of what stands before a name's first "_".
 

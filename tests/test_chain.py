@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from command import done
+from command import done, refused
 from served import tells_its_bytes
 
 from lightning_vq import chain_command
@@ -197,6 +197,17 @@ def test_a_folder_without_configs(tmp_path: Path) -> None:
 def test_configs_that_do_not_follow_each_other_are_no_chain() -> None:
     with pytest.raises(UserError, match=r"conf is no chain: none of its \d+ configs has the name of an earlier one"):
         main(["conf"])
+
+
+@pytest.mark.parametrize("stage", ["2_patterns", "3_recommender"])
+def test_a_stage_that_is_fitted_alone_tells_of_the_chain(
+    stage: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone = ["fit", "--config", f"conf/dqrec/{stage}.yaml"]
+    assert "python -m lightning_vq chain conf/dqrec runs those before it" in refused(monkeypatch, capfd, *alone)
+    other = "--data.init_args.vectors=nowhere"  # which the config does not name
+    if stage == "2_patterns":
+        assert "chain" not in refused(monkeypatch, capfd, *alone, other)
 
 
 def test_new_entities_are_coded_without_training(finished: Path, tmp_path: Path) -> None:
