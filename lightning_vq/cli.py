@@ -37,6 +37,13 @@ from lightning_vq.stages import unmade
 from lightning_vq.trainer import Trainer, prepare
 from lightning_vq.verbs import Verbs
 
+ABOUT = {
+    "fit": "Train, test, and compare with the plain base model.",
+    "validate": "Evaluate a run's best checkpoint on its validation part.",
+    "test": "Evaluate a run's best checkpoint on its test part.",
+    "predict": "Write every user's best items as Parquet, in the run's folder.",
+}
+
 
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line that names the key and the nearest right one."""
@@ -79,6 +86,10 @@ class CLI(Verbs):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        (verb,) = self.subcommands()
+        begun = "(--config FILE | --run DIR)" if verb == "fit" else "--run DIR"
+        parser.usage = f"python -m lightning_vq {verb} {begun} [--KEY=VALUE ...]"  # not a page of all keys
+        parser.description = ABOUT[verb]
         parser.add_lightning_class_args(QuantizationCallback, "quantization")
         parser.add_lightning_class_args(CodebookHealth, "health")
         parser.add_lightning_class_args(WandbRun, "wandb")
