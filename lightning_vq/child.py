@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -51,6 +51,42 @@ def run_in_child(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def run_beside(commands: Sequence[Sequence[str]], environment: dict[str, str]) -> list[int]:
+    """Run commands at the same time, show what they print line by line, and return their exit statuses.
+
+    SIGINT and SIGTERM are passed on to all as SIGINT.
+
+    Args:
+        commands: programs and arguments.
+        environment: of all.
+    """
+    children = [
+        subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
+                         stderr=subprocess.STDOUT, start_new_session=True)
+        for command in commands
+    ]  # fmt: skip
+
+    def pass_on(*_: object) -> None:
+        for child in children:
+            child.send_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ThreadPoolExecutor(len(children)) as relays:
+            for child in children:
+                relays.submit(_show_lines, child)
+        return [child.wait() for child in children]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_lines(child: subprocess.Popen[str]) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        print(line, end="", flush=True)
 
 
 def first_refused(fits: Sequence[Sequence[str]]) -> int | None:

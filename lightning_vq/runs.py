@@ -19,6 +19,7 @@ TRIAL = "LIGHTNING_VQ_TRIAL"  # set by a sweep for its trials: the file descript
 MORE = "test_more.json"  # in a run folder: what a test tells beside its metrics
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
 STAGE = "LIGHTNING_VQ_STAGE"  # set for the runs of a chain: how to go on is told by the chain
+WORKER = "LIGHTNING_VQ_WORKER"  # set for the processes that run a plan together: the first one tells what came of it
 QUIET = "LIGHTNING_VQ_QUIET"  # set for the base model's run: its figures are shown by the run that started it
 
 
@@ -72,7 +73,8 @@ def read_yaml(path: Path) -> Any:
         UserError: it is not there, or not YAML; with the line.
     """
     if not path.is_file():
-        raise UserError(f"there is no config {path}")
+        clone = "" if Path("conf").is_dir() else "; conf/ is in the clone of lightning_vq: copy it, or run this there"
+        raise UserError(f"there is no config {path}{clone if path.parts[0] == 'conf' else ''}")
     try:
         return yaml.load(path.read_text(), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

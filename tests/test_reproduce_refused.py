@@ -18,7 +18,7 @@ from lightning_vq.reproduce.paper import read_paper
         (("--rows", "quantised"), "--rows 'quantised' matches no row"),
         (("--budget", "papr"), "did you mean 'paper'?"),
         (("--seeds", "0"), "--seeds is 0; it must be at least 1"),
-        (("--hours", "-1"), "--hours is -1; it must be above 0"),
+        (("--hours", "-1"), "hours is -1; it must be above 0"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -73,7 +73,7 @@ def sweep_file(paper: Paper, row: Row, folder: Path) -> Any:
     """Return the settings that a row's tuning would have, on the planted data."""
     runs = RowRuns(paper, row, next(iter(paper.budgets.values())), folder / "small" / row.slug)
     if row.chain is not None:
-        run_stages(runs._stages()[:-1], runs._before())
+        run_stages(runs.stages()[:-1], runs.before())
     base, fixed = runs._begun()
     what = {"base": base, "fixed": fixed, "root": str(folder)}
     path = folder / "row.yaml"

@@ -1,5 +1,6 @@
 """`python -m lightning_vq reproduce cage/table2`: run what is missing of a paper's table, and say what came of it."""
 
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -10,13 +11,14 @@ from pathlib import Path
 from lightning_vq.errors import UserError
 from lightning_vq.parser import Parser
 from lightning_vq.reproduce.deadline import Deadline
-from lightning_vq.reproduce.files import FOLDER, every_name
+from lightning_vq.reproduce.files import ALL, FOLDER, every_name
 from lightning_vq.reproduce.paper import read_paper
 from lightning_vq.reproduce.plan import read_plan, run_plan
 from lightning_vq.reproduce.steps import read_steps, run_steps
 from lightning_vq.reproduce.table import Asked, run_table
+from lightning_vq.runs import WORKER
 
-ALL = "all"  # conf/papers/all.yaml
+YEAR = 24 * 365  # hours
 OF_ONE = ("rows", "budget", "smoke")  # options of one table
 OF_FITS = ("rows", "seeds", "budget", "parallel", "tuned", "smoke")  # and of fits
 
@@ -50,10 +52,6 @@ def main(arguments: list[str]) -> None:
         value = getattr(options, key)
         if value is not None and value < 1:
             raise UserError(f"--{key} is {value}; it must be at least 1")
-    if options.hours is not None and not options.hours > 0:
-        raise UserError(f"--hours is {options.hours:g}; it must be above 0")
-    if options.tuned is not None and not options.tuned.is_dir():
-        raise UserError(f"--tuned {options.tuned}: there is no such folder")
     name, plan = options.table, read_plan(options.table)
     steps = None if plan is not None else read_steps(name)
     if steps is not None and steps.same_as is not None:
@@ -65,10 +63,14 @@ def main(arguments: list[str]) -> None:
         _refuse(options, OF_FITS, f"{name} has commands, not rows of fits")
     hours, tuned = options.hours, options.tuned
     if plan is not None:
-        hours, tuned = hours or plan.hours, tuned or plan.tuned_in
+        hours, tuned = plan.hours if hours is None else hours, tuned or plan.tuned
+    if hours is not None and not 0 < hours <= YEAR:
+        raise UserError(f"hours is {hours:g}; it must be above 0, and at most {YEAR}")
+    if tuned is not None and not Path(tuned).is_dir():
+        raise UserError(f"tuned is {tuned}: there is no such folder")
     asked = Asked(
         out=options.out, rows=options.rows, seeds=options.seeds, budget=options.budget, smoke=options.smoke,
-        parallel=options.parallel or 1, tuned=tuned, report=options.report, deadline=Deadline(hours),
+        parallel=options.parallel or 1, tuned=tuned and Path(tuned), report=options.report, deadline=Deadline(hours),
     )  # fmt: skip
     again = shlex.join(["python", "-m", "lightning_vq", "reproduce", *arguments])
     with _advised(again):
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> None:
             run_steps(name, steps, asked)
         else:
             run_table(name, asked)
-    if asked.deadline.over and not options.report:
+    if asked.deadline.over and not options.report and WORKER not in os.environ:
         print(f"{hours:g} hours are over. What is missing goes on with: {again}", file=sys.stderr)
 
 
@@ -94,7 +96,8 @@ def _advised(again: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"To go on: {again}", file=sys.stderr)
+        if WORKER not in os.environ:
+            print(f"To go on: {again}", file=sys.stderr)
         raise
 
 

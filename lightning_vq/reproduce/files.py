@@ -10,6 +10,7 @@ from typing import Any
 from lightning_vq.errors import UserError, nearest
 
 FOLDER = Path("conf/papers")
+ALL = "all"  # the plan of them
 
 
 def every_name() -> list[str]:
@@ -32,7 +33,9 @@ def part_file(name: str) -> Path:
     """
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f"there is no table {name!r}{nearest(name, every_name())}")
+        if name.endswith(".yaml"):
+            raise UserError(f"there is no file {path}")
+        raise UserError(f"there is no table {name!r}{nearest(name, [ALL, *every_name()])}")
     return path
 
 

@@ -1,18 +1,22 @@
 """A plan: which rows of which tables are run within a number of hours, in which order."""
 
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import NamedTuple
 
+from lightning_vq.child import run_beside
 from lightning_vq.errors import UserError
 from lightning_vq.messages import SettingsParser
 from lightning_vq.reproduce.files import part_file, part_name
 from lightning_vq.reproduce.report import number, show
-from lightning_vq.reproduce.steps import read_steps, run_steps
-from lightning_vq.reproduce.table import Asked, Ran, run_table
-from lightning_vq.runs import read_yaml, replacing
+from lightning_vq.reproduce.steps import Steps, read_steps, run_steps, tell_steps
+from lightning_vq.reproduce.table import Asked, Table
+from lightning_vq.runs import WORKER, read_yaml, replacing
+from lightning_vq.sweep.devices import threads
 
-HEAD = ("part", "run", "not at hand", "core hours", "results")
+HEAD = ("part", "run", "not at hand", "hours of fits", "results")
 
 
 @dataclass
@@ -23,11 +27,15 @@ class Part:
         name: of conf/papers, such as cage/table2.
         rows: patterns of names; none: all.
         seeds: fits of each; null: as the table says.
+        smoke: on planted data, two epochs, since its own data is not to be had.
+        alone: before all others, one fit at a time: its figures are seconds.
     """
 
     name: str
     rows: list[str] = field(default_factory=list)
     seeds: int | None = None
+    smoke: bool = False
+    alone: bool = False
 
 
 @dataclass
@@ -48,23 +56,13 @@ class Plan:
     about: str = ""
     tuned: str | None = None
 
-    @property
-    def tuned_in(self) -> Path | None:
-        return Path(self.tuned) if self.tuned is not None else None
 
-    def check(self) -> None:
-        """Refuse what no parser can.
+class Opened(NamedTuple):
+    """A part and what its file says."""
 
-        Raises:
-            UserError: a part that is not there or stands twice, no hours.
-        """
-        names = [part.name for part in self.parts]
-        for name in names:
-            part_file(name)
-            if names.count(name) > 1:
-                raise UserError(f"parts: {name!r} stands twice")
-        if not self.hours > 0:
-            raise UserError(f"hours is {self.hours:g}; it must be above 0")
+    part: Part
+    table: Table | None
+    steps: Steps | None  # of a part without a table
 
 
 def read_plan(name: str) -> Plan | None:
@@ -81,11 +79,9 @@ def read_plan(name: str) -> Plan | None:
     parser.add_class_arguments(Plan, as_group=False)
     try:
         plain = parser.parse_object(told).as_dict()
-        made = Plan(**{**plain, "parts": [Part(**part) for part in plain["parts"]]})
-        made.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return made
+    return Plan(**{**plain, "parts": [Part(**part) for part in plain["parts"]]})
 
 
 def run_plan(name: str, plan: Plan, asked: Asked) -> None:
@@ -94,43 +90,133 @@ def run_plan(name: str, plan: Plan, asked: Asked) -> None:
     Args:
         name: of the plan.
         plan: it.
-        asked: but for the rows and seeds of each part.
+        asked: but for the rows of each part, and seeds where None are asked for.
 
     Raises:
-        UserError: some rows could not run; the others have.
+        UserError: the plan names what is not there; some rows could not run, and the others have.
     """
-    cells, failed = [], list[str]()
-    print(f"{plan.title}. {plan.about}")
-    for part in plan.parts:
-        print(f"\n{part.name}", flush=True)
-        seeds, report = asked.seeds or part.seeds, asked.report or asked.deadline.over
-        steps = read_steps(part.name)
-        if steps is not None and steps.same_as is not None:
-            cells.append([part.name, f"the runs of {steps.same_as}", "", "", ""])
-            continue
+    try:
+        parts = [_opened(part, plan, replace(asked, parallel=1)) for part in plan.parts]
+        _check_names(parts)
+    except UserError as error:
+        raise UserError(f"{part_file(name)}: {error}") from None
+    parts.sort(key=lambda one: not one.part.alone)
+    failed: list[str] = []
+    if WORKER in os.environ:
+        failed += _run(parts, asked)
+    else:
+        print(f"{plan.title}. {plan.about}".strip())
         try:
-            if steps is not None:
-                ran = run_steps(part.name, steps, replace(asked, report=report))
-            else:
-                ran = run_table(part.name, replace(asked, rows=part.rows, seeds=seeds, report=report, brief=True))
-        except UserError as error:
-            print(f"{part.name}: {error}", file=sys.stderr)
-            failed.append(part.name)
-            cells.append([part.name, "failed", "", "", str(error)])
-            continue
-        failed += [f"{part.name} {row!r}" for row in ran.failed]
-        cells.append(_cells(part.name, ran, asked.out))
-    show(plan.title, HEAD, cells)
-    path = asked.out / f"{part_name(part_file(name))}.md"
-    with replacing(path) as temporary:
-        lines = [f"### {plan.title}", "", plan.about, "", f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-        temporary.write_text("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)]) + "\n")
-    print(f"Written: {path}")
+            if not asked.report and asked.parallel > 1:
+                failed += _run([one for one in parts if one.part.alone], asked)
+                failed += _run_beside(name, asked)
+            elif not asked.report:
+                failed += _run(parts, asked)
+        finally:  # whatever ended it
+            _tell(name, plan, parts, asked)
     if failed:
         raise UserError(f"{len(failed)} could not run: {', '.join(failed)}")
 
 
-def _cells(name: str, ran: Ran, out: Path) -> list[str]:
-    absent = str(ran.absent) if ran.absent else ""
+def _opened(part: Part, plan: Plan, asked: Asked) -> Opened:
+    """Return a part and what its file says.
+
+    Raises:
+        UserError: it names what is not there, or what a part of its kind has not.
+    """
+    if read_plan(part.name) is not None:
+        raise UserError(f"parts: {part.name!r} is a plan itself")
+    if part.seeds is not None and part.seeds < 1:
+        raise UserError(f"parts: {part.name!r} has seeds {part.seeds}; it must be at least 1")
+    steps = read_steps(part.name)
+    if steps is None:
+        seeds, tuned = (None, None) if part.smoke else (asked.seeds or part.seeds, asked.tuned)
+        try:
+            return Opened(
+                part, Table(part.name, replace(asked, rows=part.rows, seeds=seeds, tuned=tuned, smoke=part.smoke)), None
+            )
+        except UserError as error:
+            raise UserError(f"parts: {part.name!r}: {error}") from None
+    if part.rows or part.seeds or part.smoke:
+        raise UserError(f"parts: {part.name!r} has no rows of fits, and takes neither rows, seeds nor smoke")
+    there = [part_name(part_file(other.name)) for other in plan.parts]
+    if steps.same_as is not None and steps.same_as not in there:
+        raise UserError(f"parts: {part.name!r} is the runs of {steps.same_as!r}, which the plan has not")
+    return Opened(part, None, steps)
+
+
+def _check_names(parts: Sequence[Opened]) -> None:
+    names = [part_name(part_file(one.part.name)) for one in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"parts: {name!r} stands twice")
+
+
+def _run(parts: Sequence[Opened], asked: Asked) -> list[str]:
+    """Run what is missing of parts, and return what could not run."""
+    failed = []
+    for place, (part, table, steps) in enumerate(parts, start=1):
+        if asked.deadline.over:
+            break
+        left = asked.deadline.hours
+        more = f", {left:.1f} hours left" if left is not None else ""
+        print(f"\n{part.name} (part {place} of {len(parts)}{more})", flush=True)
+        try:
+            if steps is not None and steps.same_as is None:
+                run_steps(part.name, steps, asked)
+            elif table is not None and table.ran().done < len(table.possible):
+                refused = table.refused()
+                failed += [f"{part.name} {row!r}" for row in {**refused, **table.run(besides=refused)}]
+        except (UserError, OSError, RuntimeError) as error:  # the others may run all the same
+            print(f"{part.name}: {error}", file=sys.stderr)
+            failed.append(part.name)
+    return failed
+
+
+def _run_beside(name: str, asked: Asked) -> list[str]:
+    """Run a plan in several processes, each of which passes over the rows that another is at."""
+    words = {"out": asked.out, "seeds": asked.seeds, "tuned": asked.tuned, "hours": asked.deadline.hours}
+    options = [f"--{key}={value}" for key, value in words.items() if value is not None]
+    command = [sys.executable, "-m", "lightning_vq", "reproduce", name, *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads(asked.parallel, 1)), WORKER: "1"}
+    statuses = run_beside([command] * asked.parallel, environment)
+    if 130 in statuses:
+        raise KeyboardInterrupt
+    return ["see above"] if any(statuses) else []
+
+
+def _tell(name: str, plan: Plan, parts: Sequence[Opened], asked: Asked) -> None:
+    """Write the tables of all parts, and one of what there is of each."""
+    cells = []
+    for one in parts:
+        try:
+            cells.append(_cells(one, asked))
+        except (UserError, OSError) as error:
+            cells.append([one.part.name, "cannot be told", "", "", str(error)])
+    show(plan.title, HEAD, cells)
+    about = [plan.about, ""] if plan.about else []
+    lines = [f"### {plan.title}", "", *about, f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
+    path = asked.out / f"{part_name(part_file(name))}.md"
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)]) + "\n")
+    print(f"Written: {path}")
+
+
+def _cells(one: Opened, asked: Asked) -> list[str]:
+    """Return what there is of a part, its table written anew if any of it has run."""
+    part, table, steps = one
+    if steps is not None and steps.same_as is not None:
+        return [part.name, f"the runs of {steps.same_as}", "", "", ""]
+    written = None
+    if table is not None:
+        ran = table.ran()
+        if ran.seconds:  # of all seeds that have run, in whatever night: a plan's seeds say what is run
+            written = table.tell({}, asked.seeds, brief=True)
+    else:
+        assert steps is not None
+        folder, ran = tell_steps(part.name, steps, asked.out, say=lambda line: None)
+        written = folder if ran.done else None
+    run = f"{ran.done} of {ran.of}" + (", smoke test" if part.smoke else "")
     hours = number(ran.seconds / 3600) if ran.seconds else ""
-    return [name, f"{ran.done} of {ran.of}", absent, hours, str(ran.written.relative_to(out))]
+    where = str(written.relative_to(asked.out)) if written is not None else ""
+    return [part.name, run, str(ran.absent or ""), hours, where]

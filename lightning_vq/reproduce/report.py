@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -65,8 +65,18 @@ def gain_cells(family: Family, margin: float | None) -> Cells:
     return rows
 
 
-def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None) -> list[str]:
-    """Return what a reader of the tables must know."""
+def notes(
+    name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None, tuned_in: Mapping[str, str]
+) -> list[str]:
+    """Return what a reader of the tables must know.
+
+    Args:
+        name: as the table is called for.
+        paper: the table.
+        budget: of it.
+        seeds: that were asked for; None: as the table says.
+        tuned_in: row -> folder of results from which its settings were taken.
+    """
     tuned = [row for row in paper.rows if row.space]
     told = f"budget {budget[0]}: "
     if tuned:
@@ -81,11 +91,15 @@ def notes(name: str, paper: Paper, budget: tuple[str, Budget], seeds: int | None
     if tuned:
         told += ", from 1: tuning has seed 0, whose best trial owes some of its figure to having been chosen"
     option = "--smoke" if budget[1] is SMOKE else f"--budget {budget[0]}"
+    before = {there: [row for row, of in tuned_in.items() if of == there] for there in sorted(set(tuned_in.values()))}
+    more = [f"--seeds {seeds}"] if seeds else []
+    more += [f"--tuned {there}" for there in before]
     said = [
-        f"python -m lightning_vq reproduce {name} {option}" + (f" --seeds {seeds}" if seeds else ""),
+        " ".join(["python -m lightning_vq reproduce", name, option, *more]),
         f"{told}.",
         "obtained: mean ± standard deviation over n seeds.",
     ]
+    said[1:1] = [f"Settings tuned before, in {there}, of: {', '.join(rows)}." for there, rows in before.items()]
     if paper.tolerance is not None:
         said[-1] += f" Its level is told beside the paper's: within {paper.tolerance:.0%}, above or below."
     if any(row.over for row in paper.rows):

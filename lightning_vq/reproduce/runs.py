@@ -117,13 +117,13 @@ class RowRuns(RowFits):
         if other is None:
             told(f"{self.row.name}: {known} has nothing tuned of these settings")
             return
-        write_json(self.folder / TUNED, {**read_json(other / TUNED), "taken_from": str(other)})
+        write_json(self.folder / TUNED, {**read_json(other / TUNED), "taken_from": str(known)})
         with replacing(self.best) as temporary:
             temporary.write_text((other / self.best.name).read_text())
         told(f"{self.row.name}: tuned settings are those of {other}")
 
     def tuned_in(self) -> str | None:
-        """Return where the row's settings were taken from, if they were tuned elsewhere."""
+        """Return the folder of results from which the row's settings were taken, if they were tuned elsewhere."""
         path = (self.tuning or self).folder / TUNED
         return read_json(path).get("taken_from") if path.is_file() else None
 

@@ -4,9 +4,12 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from lightning_vq.child import run_in_child
 from lightning_vq.errors import UserError
@@ -91,49 +94,90 @@ def read_steps(name: str) -> Steps | None:
     return made
 
 
-def run_steps(name: str, part: Steps, asked: Asked) -> Ran:
-    """Run the commands whose files are missing, and say where all are.
+def run_steps(name: str, part: Steps, asked: Asked) -> None:
+    """Run the commands whose files are missing, unless another process is at it, and say where all are.
 
     Raises:
         UserError: a command failed, or a file is there that another command has made.
     """
-    folder = asked.out / part_name(part_file(name))
-    record = folder / "steps.json"
-    begun: dict[str, dict[str, Any]] = read_json(record) if record.is_file() else {}  # {target: {run, state, files}}
-    for step in part.steps:
-        if (folder / step.target).exists() and begun.get(step.target, {}).get("run") != step.run:
-            raise UserError(f"{folder / step.target} was made by another command than {step.run!r}: move it away")
+    folder = _folder(name, asked.out)
     for line in (part.title, part.about):
         print(line)
+    if asked.report:
+        tell_steps(name, part, asked.out)
+        return
+    lock, made = folder / "runs" / ".lock", list[str]()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0), asked.deadline.interrupting():
+            for step in part.steps:
+                if not asked.deadline.over and _state(step, folder) != "finished" and _missing(step) is None:
+                    _make(step, folder)
+                    made.append(step.target)
+                    print(f"Written: {folder / step.target}", flush=True)
+    except Timeout:
+        print("another process is at it; passed over")
+    tell_steps(name, part, asked.out, made)
+
+
+def tell_steps(
+    name: str, part: Steps, out: Path, told: Collection[str] = (), say: Callable[[str], None] = print
+) -> tuple[Path, Ran]:
+    """Say where the files of a part are, but for some that were told, and return their folder and how many there are.
+
+    Raises:
+        UserError: a file is there that another command has made.
+    """
+    folder = _folder(name, out)
     done = absent = 0
     for step in part.steps:
-        target = folder / step.target
-        if target.exists() and begun[step.target]["state"] == "finished":
-            made_of = begun[step.target].get("files", {})
+        target, missing = folder / step.target, _missing(step)
+        if _state(step, folder) == "finished":
+            made_of = _begun(folder)[step.target].get("files", {})
             other = [file for file, now in step.files().items() if made_of.get(file, now) != now]
-            told = f" (made before {', '.join(other)} changed: move it away to make it anew)" if other else ""
-            print(f"There already: {target}{told}")
-            done += 1
-            continue
-        missing = Row("", source=step.source).at_hand(None) if step.source is not None else None
-        absent += missing is not None
-        if asked.report or missing or asked.deadline.over:
-            print(f"Not run: {target}" + (f" ({missing})" if missing else ""))
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        # If it is stopped it goes on where its command can.
-        begun[step.target] = {"run": step.run, "state": "begun", "files": step.files()}
-        write_json(record, begun)
-        with asked.deadline.interrupting():
-            _run(step, folder)
-            begun[step.target]["state"] = "finished"
-        write_json(record, begun)
-        if begun[step.target]["state"] == "finished":
-            print(f"Written: {target}", flush=True)
+            older = f" (made before {', '.join(other)} changed: move it away to make it anew)" if other else ""
+            if step.target not in told:
+                say(f"There already: {target}{older}")
             done += 1
         else:
-            print(f"Not run to its end: {target}", flush=True)
-    return Ran(done, len(part.steps), absent, 0.0, [], folder)
+            say(f"Not run: {target}" + (f" ({missing})" if missing else ""))
+            absent += missing is not None
+    return folder, Ran(done, len(part.steps), absent, 0.0)
+
+
+def _folder(name: str, out: Path) -> Path:
+    return out / part_name(part_file(name))
+
+
+def _missing(step: Step) -> str | None:
+    """Return None, or how to get the data of a step."""
+    return Row("", source=step.source).at_hand(None) if step.source is not None else None
+
+
+def _begun(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what was begun in a folder: {target: {run, state, files}}."""
+    record = folder / "steps.json"
+    return read_json(record) if record.is_file() else {}
+
+
+def _state(step: Step, folder: Path) -> str:
+    """Return whether a step is finished, begun or neither.
+
+    Raises:
+        UserError: its file was made by another command.
+    """
+    there, begun = (folder / step.target).exists(), _begun(folder).get(step.target, {})
+    if there and begun.get("run") != step.run:
+        raise UserError(f"{folder / step.target} was made by another command than {step.run!r}: move it away")
+    return str(begun["state"]) if there else ""
+
+
+def _make(step: Step, folder: Path) -> None:
+    """Run a command; if it is stopped it goes on where it can."""
+    told = {"run": step.run, "files": step.files()}
+    write_json(folder / "steps.json", {**_begun(folder), step.target: {**told, "state": "begun"}})
+    _run(step, folder)
+    write_json(folder / "steps.json", {**_begun(folder), step.target: {**told, "state": "finished"}})
 
 
 def _run(step: Step, folder: Path) -> None:

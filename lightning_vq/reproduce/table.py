@@ -1,7 +1,7 @@
 """A table of fits: run what is missing of it, and tell what came of it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from lightning_vq.reproduce.check import refusals
 from lightning_vq.reproduce.deadline import Deadline
 from lightning_vq.reproduce.figure import draw_more
 from lightning_vq.reproduce.gains import Family, Gain, families, gains, paired_seeds
-from lightning_vq.reproduce.paper import Paper, Row, read_paper
-from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, show, write
+from lightning_vq.reproduce.paper import Row, read_paper
+from lightning_vq.reproduce.report import HEAD, figure_cells, gain_cells, gains_head, notes, number, show, write
 from lightning_vq.reproduce.results import Figure, Result, figures
 from lightning_vq.reproduce.runs import RowRuns
 from lightning_vq.reproduce.smoke import smoke_test
@@ -32,7 +32,6 @@ class Asked:
         tuned: folder of results whose tuned settings are taken; None: rows are tuned.
         smoke: planted data, two epochs.
         report: run nothing.
-        brief: print no tables, which are in files too.
         deadline: when it ends.
     """
 
@@ -44,7 +43,6 @@ class Asked:
     tuned: Path | None = None
     smoke: bool = False
     report: bool = False
-    brief: bool = False
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -55,123 +53,163 @@ class Ran(NamedTuple):
     of: int
     absent: int  # whose data is not at hand
     seconds: float  # of the fits, tuning not counted
-    failed: list[str]
-    written: Path  # the table, or the folder of what commands have made
 
 
-def run_table(name: str, asked: Asked) -> Ran:
-    """Run what is missing of a table, write all of it that has run, and print the rows that were asked for.
+class Table:
+    """A table, as far as it has run.
+
+    Args:
+        name: of conf/papers, or a file.
+        asked: which rows, and so on.
 
     Raises:
         UserError: a table that is not there or says what none may; an unknown row or budget.
     """
-    shown, (name, paper) = name, read_paper(name)
+
+    def __init__(self, name: str, asked: Asked) -> None:
+        self.shown, (self.name, paper) = name, read_paper(name)
+        self.asked, self.paper = asked, smoke_test(paper) if asked.smoke else paper
+        self.budget = asked.budget or next(iter(self.paper.budgets))
+        budgets = self.paper.budgets
+        if self.budget not in budgets:
+            raise UserError(
+                f"--budget {self.budget!r}: {self.name} has none of that name{nearest(self.budget, budgets)}"
+            )
+        self.rows, self.folder = self.paper.chosen(asked.rows), asked.out / self.name / self.budget
+        self.every: dict[str, RowRuns] = {}
+        for row in self.paper.rows:
+            tuning = self.every[row.refit_of] if row.refit_of is not None else None
+            folder = self.folder / row.slug
+            self.every[row.name] = RowRuns(self.paper, row, budgets[self.budget], folder, tuning, asked.tuned)
+        self.possible = [self.every[row.name] for row in self.rows if row.at_hand(self.paper.root(row)) is None]
+
+    def refused(self) -> dict[str, str]:
+        """Return why rows cannot run, by their names, and say so."""
+        begin_warm()
+        failed = refusals(self.paper, [self.every[row.name] for row in self.rows])
+        for name, why in failed.items():
+            print(f"{name}: {why}", file=sys.stderr)
+        return failed
+
+    def run(self, besides: Mapping[str, str]) -> dict[str, str]:
+        """Run what is missing of the rows, but for some, and return why others could not run."""
+        failed = dict[str, str]()
+        with self.asked.deadline.interrupting():
+            for one in self.possible:
+                if one.row.name in besides:
+                    continue
+                if self.asked.deadline.over:
+                    break
+                try:
+                    seeds = self.paper.asked(one.row, self.asked.seeds)
+                    before = len(one.results())
+                    one.run(seeds, self.asked.parallel, lambda text: print(f"\n{text}", flush=True))
+                    if len(one.results()) > before:
+                        print(f"{one.row.name}: {self._line(one, seeds)}", flush=True)
+                except UserError as error:  # the others may run all the same
+                    failed[one.row.name] = str(error)
+                    print(f"{one.row.name}: {error}", file=sys.stderr)
+        return failed
+
+    def _line(self, one: RowRuns, seeds: int) -> str:
+        """Return what a row has come to."""
+        results = {seed: result for seed, result in one.results().items() if seed <= seeds}
+        found = figures(self.paper, one.row, results, seeds, None)
+        told = (f"{of.column} {number(of.mean)}" + (f" (paper {number(of.paper)})" if of.paper else "") for of in found)
+        return f"{', '.join(told)}; {len(results)} of {seeds} seed{'s' * (seeds > 1)}"
+
+    def ran(self) -> Ran:
+        """Return what there is of the rows that were asked for."""
+        results, _ = self._results(self.asked.seeds)
+        done = sum(len(results[row.name]) >= self.paper.asked(row, self.asked.seeds) for row in self.rows)
+        spent = sum(float(one.metrics["seconds"]) for row in self.rows for one in results[row.name].values())
+        return Ran(done, len(self.rows), len(self.rows) - len(self.possible), spent)
+
+    def tell(self, failed: Mapping[str, str], seeds: int | None, brief: bool = False) -> Path:
+        """Write the whole table, whatever part of it has run, and print the rows that were asked for.
+
+        Args:
+            failed: why rows could not run.
+            seeds: that are told of each row; None: as many as the table says.
+            brief: print nothing.
+        """
+        results, unread = self._results(seeds)
+        why = {**unread, **failed}
+        told = notes(
+            self.shown, self.paper, (self.budget, self.paper.budgets[self.budget]), seeds, self._tuned_before()
+        )
+        found: list[Figure] = []
+        against: list[Gain] = []
+        by_name = {row.name: row for row in self.paper.rows}
+        for row in self.paper.rows:
+            found += figures(self.paper, row, results[row.name], self.paper.asked(row, seeds), why.get(row.name))
+            if row.over is not None:
+                against += gains(self.paper, row, by_name[row.over], results[row.name], results[row.over])
+                told += _apart(row, results)
+        by_family = families(self.paper, against)
+        if not brief:
+            self._show(found, by_family, told)
+        drawing = self.folder / "drawing.png"
+        more = [drawing] if draw_more(drawing, self.paper, found, results) else []
+        written = write(self.folder, self.paper, found, by_family, told, more)
+        if not brief:
+            for path in written:
+                print(f"Written: {path}")
+        return written[0]
+
+    def _results(self, seeds: int | None) -> tuple[dict[str, dict[int, Result]], dict[str, str]]:
+        """Return what all rows have of some seeds, and why rows cannot be read."""
+        found, unread = {}, dict[str, str]()
+        for row in self.paper.rows:
+            try:
+                kept = self.every[row.name].results()
+            except (UserError, OSError) as error:  # of other settings than the table's now, or its base is gone
+                kept, unread[row.name] = {}, str(error)
+            found[row.name] = {seed: one for seed, one in kept.items() if seed <= self.paper.asked(row, seeds)}
+        return found, unread
+
+    def _tuned_before(self) -> dict[str, str]:
+        """Return where settings of rows were tuned, of those that were not tuned here."""
+        return {name: there for name, one in self.every.items() if (there := one.tuned_in()) is not None}
+
+    def _show(self, found: list[Figure], by_family: list[Family], told: list[str]) -> None:
+        """Print the rows that were asked for."""
+        names = {row.name for row in self.rows}
+        print()
+        show(self.paper.title, HEAD, figure_cells([figure for figure in found if figure.row in names]))
+        for family in by_family:
+            part = [(gain, p) for gain, p in zip(family.gains, family.p_holm) if gain.row in names]
+            if part:
+                some = Family(family.title, [g for g, _ in part], [p for _, p in part])
+                show(family.title, gains_head(self.paper.margin), gain_cells(some, self.paper.margin))
+        for line in told[1:]:
+            print(line)
+
+
+def _apart(row: Row, results: Mapping[str, dict[int, Result]]) -> list[str]:
+    """Return which seeds of a row are not compared with those of the row that it is said to be better than."""
+    assert row.over is not None
+    _, apart = paired_seeds(results[row.name], results[row.over])
+    if not apart:
+        return []
+    return [
+        f"{row.name}: not compared with {row.over} on seed{'s' * (len(apart) > 1)} {', '.join(map(str, apart))}, since "
+        "the stages before were made anew between their fits."
+    ]
+
+
+def run_table(name: str, asked: Asked) -> None:
+    """Run what is missing of a table, write all of it that has run, and print the rows that were asked for.
+
+    Raises:
+        UserError: a table that is not there or says what none may; an unknown row or budget; rows that failed.
+    """
+    table = Table(name, asked)
     if asked.smoke:
-        paper = smoke_test(paper)
-        print(paper.about)
-    budget = asked.budget or next(iter(paper.budgets))
-    if budget not in paper.budgets:
-        raise UserError(f"--budget {budget!r}: {name} has none of that name{nearest(budget, paper.budgets)}")
-    rows, folder = paper.chosen(asked.rows), asked.out / name / budget
-    every: dict[str, RowRuns] = {}
-    for row in paper.rows:
-        tuning = every[row.refit_of] if row.refit_of is not None else None
-        every[row.name] = RowRuns(paper, row, paper.budgets[budget], folder / row.slug, tuning, asked.tuned)
-    begin_warm()
-    failed = refusals(paper, [every[row.name] for row in rows])
-    for refused, why in failed.items():
-        print(f"{refused}: {why}", file=sys.stderr)
-    possible = [every[row.name] for row in rows if row.at_hand(paper.root(row)) is None]
-    began = not asked.report and not failed
-    if began:
-        with asked.deadline.interrupting():
-            _run(possible, asked, failed)
-    told = notes(shown, paper, (budget, paper.budgets[budget]), asked.seeds)
-    results, unread = _results(paper, every, asked.seeds)
-    written = _tell(paper, results, rows, asked, folder, told + _tuned_before(every), {**unread, **failed})
-    if failed and not asked.brief:
-        stop = "could not run" if began else "cannot run, and nothing was trained"
-        raise UserError(f"{len(failed)} of {len(rows)} rows {stop}: {', '.join(failed)}")
-    done = sum(len(results[row.name]) >= paper.asked(row, asked.seeds) for row in rows)
-    spent = sum(float(one.metrics["seconds"]) for row in rows for one in results[row.name].values())
-    return Ran(done, len(rows), len(rows) - len(possible), spent, list(failed), written)
-
-
-def _run(rows: Sequence[RowRuns], asked: Asked, failed: dict[str, str]) -> None:
-    """Run what is missing of rows, and note why some could not run."""
-    for one in rows:
-        if asked.deadline.over:
-            break
-        try:
-            seeds = one.paper.asked(one.row, asked.seeds)
-            one.run(seeds, asked.parallel, lambda text: print(f"\n{text}", flush=True))
-        except UserError as error:  # the others may run all the same
-            failed[one.row.name] = str(error)
-            print(f"{one.row.name}: {error}", file=sys.stderr)
-
-
-def _results(
-    paper: Paper, every: dict[str, RowRuns], seeds: int | None
-) -> tuple[dict[str, dict[int, Result]], dict[str, str]]:
-    """Return what all rows have of the seeds that are asked for, and why some cannot be read."""
-    found, unread = {}, dict[str, str]()
-    for row in paper.rows:
-        try:
-            kept = every[row.name].results()
-        except (UserError, OSError) as error:  # of other settings than the table's now, or its base is gone
-            kept, unread[row.name] = {}, str(error)
-        found[row.name] = {seed: one for seed, one in kept.items() if seed <= paper.asked(row, seeds)}
-    return found, unread
-
-
-def _tuned_before(every: dict[str, RowRuns]) -> list[str]:
-    """Return what a reader must know of rows whose settings were tuned elsewhere."""
-    taken = {name: there for name, one in every.items() if (there := one.tuned_in()) is not None}
-    return [f"Settings tuned before, in {there}: {name}." for name, there in taken.items()]
-
-
-def _tell(
-    paper: Paper,
-    results: dict[str, dict[int, Result]],
-    chosen: Sequence[Row],
-    asked: Asked,
-    folder: Path,
-    told: list[str],
-    failed: dict[str, str],
-) -> Path:
-    """Write the whole table, whatever part of it has run, and print the chosen rows."""
-    found: list[Figure] = []
-    against: list[Gain] = []
-    by_name = {row.name: row for row in paper.rows}
-    for row in paper.rows:
-        found += figures(paper, row, results[row.name], paper.asked(row, asked.seeds), failed.get(row.name))
-        if row.over is not None:
-            against += gains(paper, row, by_name[row.over], results[row.name], results[row.over])
-            _, apart = paired_seeds(results[row.name], results[row.over])
-            if apart:
-                told.append(
-                    f"{row.name}: not compared with {row.over} on seed{'s' * (len(apart) > 1)} "
-                    f"{', '.join(map(str, apart))}, since the stages before were made anew between their fits."
-                )
-    by_family = families(paper, against)
-    if not asked.brief:
-        _show(paper, {row.name for row in chosen}, found, by_family, told)
-    more = [folder / "drawing.png"] if draw_more(folder / "drawing.png", paper, found, results) else []
-    written = write(folder, paper, found, by_family, told, more)
-    if not asked.brief:
-        for path in written:
-            print(f"Written: {path}")
-    return written[0]
-
-
-def _show(paper: Paper, names: set[str], found: list[Figure], by_family: list[Family], told: list[str]) -> None:
-    """Print the rows of some names."""
-    print()
-    show(paper.title, HEAD, figure_cells([figure for figure in found if figure.row in names]))
-    for family in by_family:
-        part = [(gain, p) for gain, p in zip(family.gains, family.p_holm) if gain.row in names]
-        if part:
-            some = Family(family.title, [g for g, _ in part], [p for _, p in part])
-            show(family.title, gains_head(paper.margin), gain_cells(some, paper.margin))
-    for line in told[1:]:
-        print(line)
+        print(table.paper.about)
+    failed, stop = table.refused(), "cannot run, and nothing was trained"
+    if not asked.report and not failed:
+        failed, stop = table.run({}), "could not run"
+    table.tell(failed, asked.seeds)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(table.rows)} rows {stop}: {', '.join(failed)}")

@@ -73,14 +73,15 @@ class Worker:
                     self._keep_in_touch()
                     more = self._begin_trials()
                     if not self.running and not more:
-                        return
+                        break
                     self._listen()
                     self._see_who_ended()
                     self.table.show(self.study, self.running)
-                raise KeyboardInterrupt
             finally:
                 self._stop_trials()
                 farewell(self.study)
+        if self._asked_to_stop:  # however late
+            raise KeyboardInterrupt
 
     def _keep_in_touch(self) -> None:
         if time.time() - self._beaten > BEAT_SECONDS:
