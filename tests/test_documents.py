@@ -63,7 +63,9 @@ def less(command: str) -> list[str]:
         arguments += [SMALL]
     if arguments[0] == "chain":
         return arguments
-    if command != COMMANDS[PAGES[0]][0] and "cove_dcn" not in command:  # a base model for one command of each task
+    if command != COMMANDS[PAGES[0]][0] and not re.search(
+        "cove_dcn|plays.csv", command
+    ):  # a base model for one command of each task
         arguments += ["--baseline=false"]
     return arguments
 
@@ -92,6 +94,10 @@ def test_every_command(pages: list[Path], tmp_path: Path) -> None:
             pa.table({"item": [f"{name} {n}" for n in range(count)], "vector": numbers}), tmp_path / f"{name}.parquet"
         )
     for page in pages:
+        for name, text in re.findall(
+            r"`(\w+\.yaml)` is yours:\n\n```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL
+        ):
+            (tmp_path / name).write_text(text)
         for command in COMMANDS[page]:
             if "ml-100k" in command and "LIGHTNING_VQ_DATA" not in os.environ:
                 continue  # would download
