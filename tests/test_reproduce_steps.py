@@ -164,3 +164,12 @@ def test_a_command_that_is_stopped_has_the_time_to_save(tmp_path: Path) -> None:
         ended(process, 130)
     assert (folder / "saved").exists()
     assert json.loads((folder / "steps.json").read_text())["done"]["state"] == "begun"
+
+
+def test_what_came_of_every_part_is_told() -> None:
+    told: list[str] = []
+    for line in Path("docs/reproduction.md").read_text().splitlines():
+        if re.match(r"\| [a-z]+/", line):
+            for name in line.split("|")[1].strip().split(", "):
+                told.append(name if "/" in name else f"{told[-1].partition('/')[0]}/{name}")
+    assert sorted(told) == every_name()
