@@ -79,6 +79,8 @@ def of_its_own(command: str) -> bool:
 def test_every_command(pages: list[Path], tmp_path: Path) -> None:
     root = Path.cwd()
     (tmp_path / "conf").symlink_to(root / "conf")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "evidence").symlink_to(root / "docs" / "evidence")  # settings tuned before, that a plan takes
     (tmp_path / "sweeps").mkdir()
     for path in (root / "sweeps").glob("*.yaml"):  # a sweep has options of its own: its trials are made small here
         small = "fixed: {trainer.max_epochs: 1, data.init_args.planted: " + SMALL.partition("=")[2] + ", "

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
     if hours is not None and not 0 < hours <= YEAR:
         raise UserError(f"hours is {hours:g}; it must be above 0, and at most {YEAR}")
     if tuned is not None and not Path(tuned).is_dir():
-        raise UserError(f"tuned is {tuned}: there is no such folder")
+        raise UserError(f"tuned is {tuned}: there is no such folder here; run it in a clone, or name one with --tuned")
     asked = Asked(
         out=options.out, rows=options.rows, seeds=options.seeds, budget=options.budget, smoke=options.smoke,
         parallel=options.parallel or 1, tuned=tuned and Path(tuned), report=options.report, deadline=Deadline(hours),
