@@ -40,6 +40,7 @@ evidence: $(VENV)/.made
 	$(REPRODUCE) cage/table2 --rows 'Toys *'
 	$(REPRODUCE) cage/table8 --parallel 1
 	$(REPRODUCE) cove/table3
+	$(REPRODUCE) cove/table3_equal
 	$(REPRODUCE) cage/table3
 	$(REPRODUCE) cage/figure4_ctr
 	$(REPRODUCE) cage/appendix_f

@@ -13,12 +13,13 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
     """Return the files that --config names.
 
     Raises:
-        UserError: one is not there, or not YAML; with the line.
+        UserError: one is not there, not YAML (with the line), or has no keys.
     """
     names = [b for a, b in pairwise(arguments) if a in ("--config", "-c")]
     files = [Path(name) for name in (*names, *(a.partition("=")[2] for a in arguments if a.startswith("--config=")))]
     for file in files:
-        read_yaml(file)
+        if not isinstance(read_yaml(file), dict):
+            raise UserError(f"{file} is no config: it has no keys and values")
     return files
 
 

@@ -18,6 +18,7 @@ DISTRIBUTED_VARIABLES = (
     "SLURM_", "PMI_", "PMIX_", "OMPI_", "JSM_",
 )  # fmt: skip
 FIT = (sys.executable, "-m", "lightning_vq", "fit")
+LISTENING = str(Path(__file__).with_name("listening.py"))
 
 
 def fit_in_child(arguments: Sequence[str], folder: Path, **environment: str) -> int:
@@ -43,11 +44,11 @@ def run_in_child(
     """
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
     out = subprocess.PIPE if kept else None
-    child = subprocess.Popen(command, env=environment, stdout=out, text=True, start_new_session=True)
+    child = subprocess.Popen(_heard(command), env=environment, stdout=out, text=True, start_new_session=True)
     before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         printed, _ = child.communicate()
-        return child.returncode, printed or ""
+        return _status(child), printed or ""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -63,8 +64,8 @@ def run_beside(commands: Sequence[Sequence[str]], environment: dict[str, str]) -
         environment: of all.
     """
     children = [
-        subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
-                         stderr=subprocess.STDOUT, start_new_session=True)
+        subprocess.Popen(_heard(command), env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE,
+                         text=True, errors="replace", stderr=subprocess.STDOUT, start_new_session=True)
         for command in commands
     ]  # fmt: skip
 
@@ -77,7 +78,7 @@ def run_beside(commands: Sequence[Sequence[str]], environment: dict[str, str]) -
         with ThreadPoolExecutor(len(children)) as relays:
             for child in children:
                 relays.submit(_show_lines, child)
-        return [child.wait() for child in children]
+        return [_status(child) for child in children]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -85,8 +86,24 @@ def run_beside(commands: Sequence[Sequence[str]], environment: dict[str, str]) -
 
 def _show_lines(child: subprocess.Popen[str]) -> None:
     assert child.stdout is not None
-    for line in child.stdout:
-        print(line, end="", flush=True)
+    heard = True
+    for line in child.stdout:  # to its end, since a child whose pipe is full waits for ever
+        try:
+            if heard:
+                print(line, end="", flush=True)
+        except OSError:  # who read ours is gone, as after `| head`
+            heard = False
+
+
+def _heard(command: Sequence[str]) -> list[str]:
+    """Return a command whose process hears our signals, and ends with us, killed though we be."""
+    return [sys.executable, "-I", "-S", LISTENING, str(os.getpid()), *command]
+
+
+def _status(child: subprocess.Popen[str]) -> int:
+    """Return an exit status as a shell tells it: 130 of SIGINT, whether the program has a handler or not."""
+    status = child.wait()
+    return 128 - status if status < 0 else status
 
 
 def first_refused(fits: Sequence[Sequence[str]]) -> int | None:

@@ -172,6 +172,15 @@ def test_a_mistake_ends_the_process_with_status_two(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["", "# a comment", "- a list"])
+def test_a_config_without_keys(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    told = refused(monkeypatch, capfd, "fit", "--config", str(tmp_path / "mine.yaml"))
+    assert "mine.yaml is no config: it has no keys and values" in told
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

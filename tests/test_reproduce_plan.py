@@ -1,5 +1,6 @@
 """Many tables within some hours: the plan, what was tuned before, and the end of the hours."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,44 @@ def test_two_parts_at_a_time(tmp_path: Path) -> None:
         assert read_json(tmp_path / f"out/{name}/steps.json")["nothing.txt"]["state"] == "finished"
 
 
+def test_a_part_that_is_alone_is_tried_once(tmp_path: Path) -> None:
+    tried = tmp_path / "tried.txt"
+    fails = {
+        **STEPS,
+        "steps": [{"run": f'python -c \'open("{tried}", "a").write("once "); 1 / 0\'', "prints": "a.txt"}],
+    }
+    parts = [{"name": written(tmp_path, STEPS, "printed")}, {"name": written(tmp_path, fails, "fails"), "alone": True}]
+    plan = written(tmp_path, {"title": "Some", "hours": 1, "parts": parts})
+    done("reproduce", plan, "--parallel", "2", "--out", str(tmp_path / "out"), expect=2)
+    assert tried.read_text() == "once "
+    assert (tmp_path / "out/printed/answer.txt").is_file()
+
+
+def test_the_hours_of_two_at_a_time_end(tmp_path: Path) -> None:
+    slow = {"run": "python -c 'import time; time.sleep(600)'", "prints": "late.txt"}
+    names = [written(tmp_path, {"title": name, "steps": [slow]}, name) for name in ("first", "second")]
+    plan = written(tmp_path, {"title": "Some", "hours": 1, "parts": [{"name": name} for name in names]})
+    began = time.time()
+    told = done("reproduce", plan, "--parallel", "2", "--hours", str(8 / 3600), "--out", str(tmp_path / "out"))
+    assert time.time() - began < 300
+    assert "hours are over" in told
+    assert (tmp_path / "out/plan.md").read_text().count("| 0 of 1 |") == 2
+
+
+def test_a_row_whose_data_has_gone_does_not_stand_for_one_that_can_run(tmp_path: Path) -> None:
+    plays = tmp_path / "plays.csv"
+    lines = (f"u{u},i{(u * 7 + i * 13) % 50},{u + i}" for u in range(60) for i in range(6))
+    plays.write_text("\n".join(["user,item,timestamp", *lines]) + "\n")
+    base = {"base": ["conf/bprmf.yaml"]}
+    rows = [{"name": "Own", "source": str(plays), **base}, {"name": "Planted", "source": "planted", **base}]
+    budgets = {"small": {"trials": 0, "fixed": {"trainer.max_epochs": 1}}}
+    two = written(tmp_path, {**TABLE, "seeds": 1, "budgets": budgets, "rows": rows}, "two")
+    for asked, told in ((["Own"], "1 of 1"), ([], "2 of 2")):
+        plan = written(tmp_path, {"title": "Some", "hours": 1, "parts": [{"name": two, "rows": asked}]})
+        assert told in done("reproduce", plan, "--out", str(tmp_path / "out"))
+        plays.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("parallel", ["1", "2"])
 def test_a_part_that_fails_leaves_the_others_and_is_told(
     parallel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -96,7 +135,7 @@ def test_a_part_that_fails_leaves_the_others_and_is_told(
     parts = [{"name": written(tmp_path, broken, "broken")}, {"name": written(tmp_path, STEPS, "printed")}]
     plan = written(tmp_path, {"title": "Some", "hours": 1, "parts": parts})
     options = ["--out", str(tmp_path / "out"), "--parallel", parallel]
-    assert "1 could not run: " in refused(monkeypatch, capfd, "reproduce", plan, *options)
+    assert "could not run: " in refused(monkeypatch, capfd, "reproduce", plan, *options)
     assert (tmp_path / "out/printed/answer.txt").is_file()
     assert "| 0 of 1 |" in (tmp_path / "out/plan.md").read_text()
 
@@ -178,10 +217,13 @@ def test_the_shipped_plan_has_every_part() -> None:
 
 
 def test_the_settings_that_the_shipped_plan_takes_are_there() -> None:
-    tuned = [runs for runs, row in chosen(shipped()) if row.space and (runs.folder / TUNED).is_file()]
+    tuned = [runs for runs, row in chosen(shipped()) if row.space and row.source is not None]
     assert len(tuned) > 40
     elsewhere = Path("runs/papers")
-    assert [r.folder for r in tuned if same_row(EVIDENCE, r.told_settings(), TUNED, elsewhere) is None] == []
+    for runs in tuned:
+        there = same_row(EVIDENCE, runs.told_settings(), TUNED, elsewhere)
+        assert there is not None, runs.folder
+        assert (there / runs.best.name).is_file()
 
 
 def test_the_shipped_plan_fits_into_its_hours_by_what_its_rows_took() -> None:

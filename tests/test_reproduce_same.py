@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_vq.chain_command import RECORD
+from lightning_vq.reproduce.fits import TUNED
 from lightning_vq.reproduce.gains import Gain, families, paired_seeds
 from lightning_vq.reproduce.paper import Paper, read_paper
 from lightning_vq.reproduce.results import Result
@@ -16,10 +17,10 @@ from lightning_vq.runs import read_json, write_json
 from lightning_vq.stages import Stage, stages_of
 
 
-def row_runs(table: str, name: str, out: Path) -> RowRuns:
-    _, paper = read_paper(f"dqrec/{table}")
+def row_runs(table: str, name: str, out: Path, of: str = "dqrec") -> RowRuns:
+    _, paper = read_paper(f"{of}/{table}")
     row = next(row for row in paper.rows if row.name == name)
-    return RowRuns(paper, row, paper.budgets["small"], out / "dqrec" / table / "small" / row.slug)
+    return RowRuns(paper, row, paper.budgets["small"], out / of / table / "small" / row.slug)
 
 
 def test_the_same_row_of_several_tables_is_run_once(tmp_path: Path) -> None:
@@ -40,6 +41,27 @@ def test_the_same_row_of_several_tables_is_run_once(tmp_path: Path) -> None:
     other.folder.mkdir()
     other._take(3, lines.append)
     assert not (other.folder / "results.json").exists()
+
+
+def test_a_row_that_another_table_has_tuned_is_neither_tuned_nor_run_again(tmp_path: Path) -> None:
+    first, again = (
+        row_runs("table3", "Toys BPRMF", tmp_path, "cove"),
+        row_runs("table3_equal", "BPRMF", tmp_path, "cove"),
+    )
+    write_json(first.folder / "settings.json", first._settings())
+    write_json(first.folder / TUNED, {"epoch": 3})
+    first.best.write_text("model: the best\n")
+    result = Result({"test": {}, "state": "finished"}, {})._asdict()
+    write_json(first.folder / "results.json", {str(seed): result for seed in range(1, 6)})
+    lines = list[str]()
+    again.run(5, 1, lines.append)  # would train for hours
+    assert list(again.results()) == [1, 2, 3, 4, 5]
+    assert again.best.read_text() == "model: the best\n"
+    assert again.tuned_in() == str(first.folder)
+    (again.folder / "results.json").unlink()
+    again.best.write_text("model: another\n")
+    again._take(5, lines.append)  # each was tuned by itself
+    assert not (again.folder / "results.json").exists()
 
 
 def stage_folders(out: Path, options: list[str]) -> list[Stage]:

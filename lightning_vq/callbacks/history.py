@@ -32,7 +32,6 @@ class History(Callback):
         return self.samples / self.seconds if self.seconds else 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._epoch_samples, self._epoch_seconds = 0, 0.0
         self._since, self._validated = time.perf_counter(), False
 
     def on_train_batch_end(
@@ -56,6 +55,7 @@ class History(Callback):
         self.samples += self._epoch_samples
         self.seconds += self._epoch_seconds
         rate = self._epoch_samples / max(self._epoch_seconds, 1e-9)
+        self._epoch_samples, self._epoch_seconds = 0, 0.0
         pl_module.log("samples_per_second", rate)
         row: dict[str, float] = {"epoch": trainer.current_epoch, "samples_per_second": rate}
         for name, value in trainer.callback_metrics.items():
@@ -73,10 +73,13 @@ class History(Callback):
             table.writerows(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "samples": self.samples, "seconds": self.seconds}
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        part = (self._epoch_samples, self._epoch_seconds + running)  # of an epoch that is stopped within
+        return {"rows": self.rows, "samples": self.samples, "seconds": self.seconds, "part": part}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.samples, self.seconds = state_dict["rows"], state_dict["samples"], state_dict["seconds"]
+        self._epoch_samples, self._epoch_seconds = state_dict["part"]
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

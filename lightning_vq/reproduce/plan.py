@@ -103,7 +103,7 @@ def run_plan(name: str, plan: Plan, asked: Asked) -> None:
     parts.sort(key=lambda one: not one.part.alone)
     failed: list[str] = []
     if WORKER in os.environ:
-        failed += _run(parts, asked)
+        failed += _run([one for one in parts if not one.part.alone], asked)
     else:
         print(f"{plan.title}. {plan.about}".strip())
         try:
@@ -115,7 +115,7 @@ def run_plan(name: str, plan: Plan, asked: Asked) -> None:
         finally:  # whatever ended it
             _tell(name, plan, parts, asked)
     if failed:
-        raise UserError(f"{len(failed)} could not run: {', '.join(failed)}")
+        raise UserError(f"could not run: {', '.join(failed)}")
 
 
 def _opened(part: Part, plan: Plan, asked: Asked) -> Opened:
@@ -164,7 +164,7 @@ def _run(parts: Sequence[Opened], asked: Asked) -> list[str]:
         try:
             if steps is not None and steps.same_as is None:
                 run_steps(part.name, steps, asked)
-            elif table is not None and table.ran().done < len(table.possible):
+            elif table is not None and table.ran().left:
                 refused = table.refused()
                 failed += [f"{part.name} {row!r}" for row in {**refused, **table.run(besides=refused)}]
         except (UserError, OSError, RuntimeError) as error:  # the others may run all the same
@@ -182,7 +182,7 @@ def _run_beside(name: str, asked: Asked) -> list[str]:
     statuses = run_beside([command] * asked.parallel, environment)
     if 130 in statuses:
         raise KeyboardInterrupt
-    return ["see above"] if any(statuses) else []
+    return ["what is told above"] if any(statuses) else []
 
 
 def _tell(name: str, plan: Plan, parts: Sequence[Opened], asked: Asked) -> None:
@@ -193,12 +193,12 @@ def _tell(name: str, plan: Plan, parts: Sequence[Opened], asked: Asked) -> None:
             cells.append(_cells(one, asked))
         except (UserError, OSError) as error:
             cells.append([one.part.name, "cannot be told", "", "", str(error)])
-    show(plan.title, HEAD, cells)
     about = [plan.about, ""] if plan.about else []
     lines = [f"### {plan.title}", "", *about, f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
     path = asked.out / f"{part_name(part_file(name))}.md"
     with replacing(path) as temporary:
         temporary.write_text("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)]) + "\n")
+    show(plan.title, HEAD, cells)
     print(f"Written: {path}")
 
 

@@ -69,7 +69,7 @@ class RowRuns(RowFits):
         if self.tuning is not None and not self.tuning.tuned:
             self.tuning._run(0, parallel, told)
         write_json(self.folder / "settings.json", self._settings(), indent=1)
-        if not self.row.space and self.tuning is None:
+        if self.tuning is None:
             self._take(seeds, told)
         if self.row.chain is not None and len(self.results()) < seeds:
             told(f"{self.row.name}: the stages before, in {self.before()}")
@@ -104,6 +104,10 @@ class RowRuns(RowFits):
         other = same_row(self.folder.parents[2], self.told_settings(), "results.json", self.folder)
         if other is None:
             return
+        if self.row.space and not self.tuned and (other / TUNED).is_file():
+            self._take_settings(other, other, told)
+        if self.row.space and not (self.tuned and self.best.read_text() == (other / self.best.name).read_text()):
+            return  # each has been tuned by itself
         path, there = self.folder / "results.json", read_json(other / "results.json")
         kept = read_json(path) if path.is_file() else {}
         taken = {seed: one for seed, one in there.items() if seed not in kept and int(seed) <= seeds}
@@ -117,6 +121,9 @@ class RowRuns(RowFits):
         if other is None:
             told(f"{self.row.name}: {known} has nothing tuned of these settings")
             return
+        self._take_settings(other, known, told)
+
+    def _take_settings(self, other: Path, known: Path, told: Callable[[str], None]) -> None:
         write_json(self.folder / TUNED, {**read_json(other / TUNED), "taken_from": str(known)})
         with replacing(self.best) as temporary:
             temporary.write_text((other / self.best.name).read_text())

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -185,13 +184,13 @@ def _run(step: Step, folder: Path) -> None:
     command = [sys.executable, *words[1:]]
     print(f"\n{shlex.join(words)}", flush=True)
     status, printed = run_in_child(command, kept=step.prints is not None)
+    if step.prints is not None and status == 0:
+        with replacing(folder / step.prints) as path:
+            path.write_text(printed)  # before it is shown: who reads that may be gone
     print(printed, end="")
-    if status in (130, -signal.SIGINT):  # of ours, or of a script without a handler
+    if status == 130:
         raise KeyboardInterrupt
     if status:
         raise UserError(f"{step.run!r} ended with status {status}; see above")
-    if step.prints is not None:
-        with replacing(folder / step.prints) as path:
-            path.write_text(printed)
-    elif not (folder / step.target).exists():
+    if not (folder / step.target).exists():
         raise UserError(f"{step.run!r} has left no {folder / step.target}")

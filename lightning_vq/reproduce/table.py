@@ -51,8 +51,13 @@ class Ran(NamedTuple):
 
     done: int  # rows with all seeds that were asked for, or commands
     of: int
-    absent: int  # whose data is not at hand
+    absent: int  # of the others, those whose data is not at hand
     seconds: float  # of the fits, tuning not counted
+
+    @property
+    def left(self) -> int:
+        """Return how many can be run."""
+        return self.of - self.done - self.absent
 
 
 class Table:
@@ -121,9 +126,11 @@ class Table:
     def ran(self) -> Ran:
         """Return what there is of the rows that were asked for."""
         results, _ = self._results(self.asked.seeds)
-        done = sum(len(results[row.name]) >= self.paper.asked(row, self.asked.seeds) for row in self.rows)
+        asked, possible = self.asked.seeds, {one.row.name for one in self.possible}
+        lacking = [row.name for row in self.rows if len(results[row.name]) < self.paper.asked(row, asked)]
+        absent = sum(name not in possible for name in lacking)
         spent = sum(float(one.metrics["seconds"]) for row in self.rows for one in results[row.name].values())
-        return Ran(done, len(self.rows), len(self.rows) - len(self.possible), spent)
+        return Ran(len(self.rows) - len(lacking), len(self.rows), absent, spent)
 
     def tell(self, failed: Mapping[str, str], seeds: int | None, brief: bool = False) -> Path:
         """Write the whole table, whatever part of it has run, and print the rows that were asked for.

@@ -60,11 +60,12 @@ STOPS += [(LightGCN, 4, 3), (LightGCN, 4, 10), (LightGCN, 64, 1)]
 
 @pytest.mark.parametrize(("kind", "block", "stop"), STOPS)
 def test_bit_equal_at_any_block(tmp_path: Path, kind: type, block: int, stop: int) -> None:
-    whole, whole_trainer = trained(kind(), QUANTIZERS, epochs=3, held=data(block=block))
+    unstopped = History(tmp_path)
+    whole, whole_trainer = trained(kind(), QUANTIZERS, epochs=3, callbacks=[unstopped], held=data(block=block))
     assert len(whole_trainer.train_dataloader) == {4: 4, 64: 1}[block]
     interrupt = Interrupt(tmp_path)
     saving = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)
-    callbacks = [StopAt(interrupt, stop), interrupt, History(tmp_path), saving]
+    callbacks = [StopAt(interrupt, stop), History(tmp_path), interrupt, saving]
     with pytest.raises(SystemExit):
         trained(kind(), QUANTIZERS, epochs=3, callbacks=callbacks, held=data(block=block))
     history = History(tmp_path)
@@ -78,6 +79,7 @@ def test_bit_equal_at_any_block(tmp_path: Path, kind: type, block: int, stop: in
     for ours, theirs in zip(moments(whole_trainer), moments(trainer)):
         assert torch.equal(ours, theirs)
     assert [row["epoch"] for row in history.rows] == [0, 1, 2]
+    assert history.samples == unstopped.samples  # an epoch stopped within counts once, and whole
 
 
 def test_bit_equal_at_the_border_of_an_epoch(tmp_path: Path) -> None:
