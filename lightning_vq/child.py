@@ -44,7 +44,9 @@ def run_in_child(
     """
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, as `kill` does, and is passed on once.
     out = subprocess.PIPE if kept else None
-    child = subprocess.Popen(_heard(command), env=environment, stdout=out, text=True, start_new_session=True)
+    child = subprocess.Popen(
+        _heard(command), env=environment, stdout=out, text=True, errors="replace", start_new_session=True
+    )
     before = {n: signal.signal(n, lambda *_: child.send_signal(signal.SIGINT)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         printed, _ = child.communicate()
@@ -91,7 +93,9 @@ def _show_lines(child: subprocess.Popen[str]) -> None:
         try:
             if heard:
                 print(line, end="", flush=True)
-        except OSError:  # who read ours is gone, as after `| head`
+        except UnicodeEncodeError:  # of this line
+            continue
+        except (OSError, ValueError):  # who read ours is gone, as after `| head`
             heard = False
 
 

@@ -1,4 +1,4 @@
-"""Run by its path before a child's own program: it hears SIGINT, and ends with the process that began it.
+"""Run by its path before a child's own program: it hears SIGINT, and is told to end when its parent is gone.
 
 A shell's background jobs and their children ignore SIGINT; a child of a process that is killed would run on. Imports
 nothing of ours and is no `preexec_fn`: those are unsafe in processes of several threads.

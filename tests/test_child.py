@@ -28,19 +28,25 @@ def test_a_stop_reaches_all_where_a_shell_ignores_ctrl_c(number: signal.Signals)
         signal.signal(signal.SIGINT, before)
 
 
-class Gone:
-    """A standard output whose reader has ended."""
+class Broken:
+    """A standard output that takes nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
     def write(self, text: str) -> int:
-        raise BrokenPipeError
+        raise self.error
 
     def flush(self) -> None:
-        raise BrokenPipeError
+        raise self.error
 
 
-def test_a_child_whose_lines_nobody_reads_goes_on_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), UnicodeEncodeError("ascii", "\xb1", 0, 1, ""), ValueError("closed")]
+)
+def test_a_child_whose_lines_nobody_reads_goes_on_to_its_end(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     prints = [sys.executable, "-c", r"print('\n'.join(['a line'] * 100_000)); import os; os.write(1, b'\xff\n')"]
-    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(sys, "stdout", Broken(error))
     assert run_beside([prints], dict(os.environ)) == [0]
 
 

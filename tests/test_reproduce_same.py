@@ -57,7 +57,7 @@ def test_a_row_that_another_table_has_tuned_is_neither_tuned_nor_run_again(tmp_p
     again.run(5, 1, lines.append)  # would train for hours
     assert list(again.results()) == [1, 2, 3, 4, 5]
     assert again.best.read_text() == "model: the best\n"
-    assert again.tuned_in() == str(first.folder)
+    assert again.tuned_in() == str(tmp_path)  # as `--tuned` takes it
     (again.folder / "results.json").unlink()
     again.best.write_text("model: another\n")
     again._take(5, lines.append)  # each was tuned by itself

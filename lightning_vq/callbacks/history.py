@@ -79,7 +79,7 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.samples, self.seconds = state_dict["rows"], state_dict["samples"], state_dict["seconds"]
-        self._epoch_samples, self._epoch_seconds = state_dict["part"]
+        self._epoch_samples, self._epoch_seconds = state_dict.get("part", (0, 0.0))  # none in old checkpoints
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

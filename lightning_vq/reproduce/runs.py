@@ -105,7 +105,7 @@ class RowRuns(RowFits):
         if other is None:
             return
         if self.row.space and not self.tuned and (other / TUNED).is_file():
-            self._take_settings(other, other, told)
+            self._take_settings(other, other.parents[3], told)
         if self.row.space and not (self.tuned and self.best.read_text() == (other / self.best.name).read_text()):
             return  # each has been tuned by itself
         path, there = self.folder / "results.json", read_json(other / "results.json")

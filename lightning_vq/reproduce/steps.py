@@ -175,22 +175,26 @@ def _make(step: Step, folder: Path) -> None:
     """Run a command; if it is stopped it goes on where it can."""
     told = {"run": step.run, "files": step.files()}
     write_json(folder / "steps.json", {**_begun(folder), step.target: {**told, "state": "begun"}})
-    _run(step, folder)
+    printed = _run(step, folder)
     write_json(folder / "steps.json", {**_begun(folder), step.target: {**told, "state": "finished"}})
+    print(printed, end="")  # once it is kept: who reads it may be gone
 
 
-def _run(step: Step, folder: Path) -> None:
+def _run(step: Step, folder: Path) -> str:
+    """Return what was printed, if it was to be kept."""
     words = [word.replace(OUT, str(folder)) for word in shlex.split(step.run)]
     command = [sys.executable, *words[1:]]
     print(f"\n{shlex.join(words)}", flush=True)
     status, printed = run_in_child(command, kept=step.prints is not None)
-    if step.prints is not None and status == 0:
-        with replacing(folder / step.prints) as path:
-            path.write_text(printed)  # before it is shown: who reads that may be gone
-    print(printed, end="")
+    if status:
+        print(printed, end="")
     if status == 130:
         raise KeyboardInterrupt
     if status:
         raise UserError(f"{step.run!r} ended with status {status}; see above")
-    if not (folder / step.target).exists():
+    if step.prints is not None:
+        with replacing(folder / step.prints) as path:
+            path.write_text(printed)
+    elif not (folder / step.target).exists():
         raise UserError(f"{step.run!r} has left no {folder / step.target}")
+    return printed

@@ -68,6 +68,8 @@ def test_bit_equal_at_any_block(tmp_path: Path, kind: type, block: int, stop: in
     callbacks = [StopAt(interrupt, stop), History(tmp_path), interrupt, saving]
     with pytest.raises(SystemExit):
         trained(kind(), QUANTIZERS, epochs=3, callbacks=callbacks, held=data(block=block))
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=False)["callbacks"]["History"]["part"]
+    assert (saved[0] > 0) == (saved[1] > 0)  # samples and seconds of an epoch that is stopped within
     history = History(tmp_path)
     resumed, trainer = trained(
         kind(), QUANTIZERS, epochs=3, callbacks=[history], ckpt_path=str(tmp_path / "last.ckpt"), held=data(block=block)
